@@ -1,0 +1,390 @@
+"""The sandbox's own book: what every stand-in platform knows about its orders.
+
+The book is the ground truth of a drill: what was sold, what was planted in it, and
+what the center did with it. It lives in memory and is written through to one SQLite
+file, so that a sandbox started again goes on where it was stopped. One thread only.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Clock = Callable[[], float]
+
+WAIT_PAY: Final = "wait_pay"
+WAIT_SHIP: Final = "wait_ship"
+SHIPPED: Final = "shipped"
+FINISHED: Final = "finished"
+CLOSED_UNPAID: Final = "closed_unpaid"
+CLOSED_REFUNDED: Final = "closed_refunded"
+ON_HOLD: Final = "on_hold"
+
+ASKED: Final = "asked"
+AGREED: Final = "agreed"
+REFUSED: Final = "refused"
+WITHDRAWN: Final = "withdrawn"
+DONE: Final = "done"
+OPEN_REFUNDS: Final = frozenset({ASKED, AGREED})
+
+
+class Refused(Exception):
+    """What was asked cannot be done to this order now; the text says why, in Chinese."""
+
+
+@dataclass(slots=True)
+class ShopConfig:
+    """One shop of the demo seller, as its platform knows it."""
+
+    code: str
+    name: str
+    channel: str
+    base_url: str
+    app_key: str
+    app_secret: str
+    access_token: str
+    options: dict[str, Any] = field(default_factory=dict)
+    poll_interval_seconds: int = 30
+    currency: str = "CNY"
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of an order. ``sku_code`` is the seller's own SKU or bundle: the truth."""
+
+    line_id: str
+    sku_code: str
+    platform_sku_id: str | None
+    outer_code: str | None
+    title: str
+    quantity: int
+    unit_fen: int
+    amount_fen: int  # after all discounts, without freight
+    is_gift: bool = False
+    refund_state: str = "none"  # none | in_progress | refunded
+
+
+@dataclass(slots=True)
+class Buyer:
+    buyer_id: str
+    nick: str
+    name: str
+    phone: str
+    ip: str = ""
+    device_id: str = ""
+
+
+@dataclass(slots=True)
+class Receiver:
+    name: str
+    phone: str
+    province: str
+    city: str
+    district: str
+    town: str
+    address: str
+    zip: str = ""
+
+
+@dataclass(slots=True)
+class Shipment:
+    """One parcel the center told the platform of. No ``line_ids`` means the whole order."""
+
+    carrier_code: str
+    tracking_number: str
+    line_ids: list[str]
+    at: float
+
+
+@dataclass(slots=True)
+class Refund:
+    refund_id: str
+    line_id: str | None  # None: the whole order
+    amount_fen: int
+    state: str
+    created: float
+    modified: float
+    answer: str = ""
+    reason: str = "不想要了"
+
+
+@dataclass(slots=True)
+class Order:
+    """One order on one platform. Money is integer fen, times are Unix seconds."""
+
+    shop: str
+    number: str
+    state: str
+    created: float
+    paid: float | None
+    modified: float
+    lines: list[Line]
+    freight_fen: int
+    discount_fen: int
+    payable_fen: int
+    paid_fen: int
+    buyer: Buyer
+    receiver: Receiver
+    remark: str = ""
+    memo: str = ""
+    flag: int = 0
+    gifts_outside: list[Line] = field(default_factory=list)
+    truth: list[str] = field(default_factory=list)
+    cluster: str = ""
+    shipments: list[Shipment] = field(default_factory=list)
+    refunds: list[Refund] = field(default_factory=list)
+    closed: float | None = None
+    finished: float | None = None
+    address_version: int = 1  # changes with every new address, as the platforms' address ids do
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def goods_fen(self) -> int:
+        """What the lines cost before discounts and freight."""
+        return sum(line.unit_fen * line.quantity for line in self.lines)
+
+    def line(self, line_id: str) -> Line | None:
+        return next((line for line in self.lines if line.line_id == line_id), None)
+
+    def open_refunds(self) -> list[Refund]:
+        return [refund for refund in self.refunds if refund.state in OPEN_REFUNDS]
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Order:
+        facts = dict(facts)
+        facts["lines"] = [Line(**line) for line in facts["lines"]]
+        facts["gifts_outside"] = [Line(**line) for line in facts["gifts_outside"]]
+        facts["buyer"] = Buyer(**facts["buyer"])
+        facts["receiver"] = Receiver(**facts["receiver"])
+        facts["shipments"] = [Shipment(**shipment) for shipment in facts["shipments"]]
+        facts["refunds"] = [Refund(**refund) for refund in facts["refunds"]]
+        return cls(**facts)
+
+
+# created | paid | shipped | finished | closed | refund_asked | refund_changed |
+# address_changed | memo_changed | changed
+Listener = Callable[[Order, str], None]
+
+
+class Book:
+    """All orders of all shops, and every write the center made.
+
+    ``data_dir`` None keeps the book in memory only, for tests.
+    """
+
+    def __init__(
+        self,
+        shops: Iterable[ShopConfig],
+        data_dir: Path | None = None,
+        clock: Clock = time.time,
+    ) -> None:
+        self.shops: dict[str, ShopConfig] = {shop.code: shop for shop in shops}
+        self.clock = clock
+        self.records: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._orders: dict[str, dict[str, Order]] = {code: {} for code in self.shops}
+        self._by_modified: dict[str, list[tuple[float, str]]] = {code: [] for code in self.shops}
+        self._listeners: list[Listener] = []
+        if data_dir is not None:
+            data_dir.mkdir(parents=True, exist_ok=True)
+        place = ":memory:" if data_dir is None else str(data_dir / "book.sqlite3")
+        # Handlers may run on a thread of the test client: never two at once.
+        self._store = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
+        self._store.execute("PRAGMA journal_mode=WAL")
+        self._store.execute("PRAGMA synchronous=OFF")  # a killed process loses nothing by it
+        self._store.execute(
+            "CREATE TABLE IF NOT EXISTS entry"
+            " (kind TEXT, key TEXT, json TEXT NOT NULL, PRIMARY KEY (kind, key))"
+        )
+        self._load()
+
+    # Reading
+
+    def orders(self, shop: str) -> list[Order]:
+        """Every order of ``shop``, the one changed longest ago first."""
+        return sorted(self._orders[shop].values(), key=lambda o: (o.modified, o.number))
+
+    def changed(self, shop: str, start: float, end: float) -> list[Order]:
+        """Orders of ``shop`` last modified in [start, end], oldest change first.
+
+        Whole seconds, as the wires speak: an order changed at 10.7 counts as changed at 10.
+        """
+        rows = self._by_modified[shop]
+        first = bisect_left(rows, (float(int(start)), ""))
+        last = bisect_right(rows, (float(int(end)) + 1, ""))
+        found = (self._orders[shop][number] for _, number in rows[first:last])
+        return [order for order in found if int(start) <= int(order.modified) <= int(end)]
+
+    def get(self, shop: str, number: str) -> Order | None:
+        return self._orders.get(shop, {}).get(number)
+
+    def all_orders(self) -> list[Order]:
+        """Every order of every shop, in the order they were placed."""
+        every = (order for orders in self._orders.values() for order in orders.values())
+        return sorted(every, key=lambda o: (o.created, o.number))
+
+    def count(self) -> int:
+        return sum(len(orders) for orders in self._orders.values())
+
+    def shop_by_key(self, channel: str, app_key: str) -> ShopConfig | None:
+        """The shop of ``channel`` that calls itself ``app_key``."""
+        for shop in self.shops.values():
+            if shop.channel == channel and shop.app_key == app_key:
+                return shop
+        return None
+
+    # Writing
+
+    def on_change(self, listener: Listener) -> None:
+        self._listeners.append(listener)
+
+    def add(self, order: Order) -> None:
+        """Enter a new order and tell the listeners, of its payment too when it came paid."""
+        if order.number in self._orders[order.shop]:
+            message = f"order {order.number} is in the book already"
+            raise ValueError(message)
+        self._orders[order.shop][order.number] = order
+        insort(self._by_modified[order.shop], (order.modified, order.number))
+        self._keep(order)
+        self._tell(order, "created")
+        if order.paid is not None:
+            self._tell(order, "paid")
+
+    def touch(self, order: Order, event: str = "changed") -> None:
+        """Stamp ``order`` as modified now, keep it, and tell the listeners of ``event``."""
+        rows = self._by_modified[order.shop]
+        at = bisect_left(rows, (order.modified, order.number))
+        if at < len(rows) and rows[at] == (order.modified, order.number):
+            del rows[at]
+        order.modified = max(self.clock(), order.modified)
+        insort(rows, (order.modified, order.number))
+        self._keep(order)
+        self._tell(order, event)
+
+    def record(self, kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a write the center made (``shipment``, ``robot``, ``waybill``, ``memo``...)."""
+        row = {"at": self.clock(), **facts}
+        self.records[kind].append(row)
+        self._put(f"record:{kind}", f"{len(self.records[kind]):09d}", row)
+        return row
+
+    def rerecord(self, kind: str, index: int, facts: Mapping[str, Any]) -> None:
+        """Replace the ``index``-th record of ``kind`` (from 0): a waybill that moved on."""
+        self.records[kind][index] = dict(facts)
+        self._put(f"record:{kind}", f"{index + 1:09d}", self.records[kind][index])
+
+    # What happens to an order: one verb each
+
+    def pay(self, order: Order) -> None:
+        if order.state != WAIT_PAY:
+            raise Refused("订单不是待付款状态")
+        order.state, order.paid, order.paid_fen = WAIT_SHIP, self.clock(), order.payable_fen
+        self.touch(order, "paid")
+
+    def ship(self, order: Order, shipment: Shipment) -> None:
+        """Enter a parcel; the order is shipped. Repeating the same parcel changes nothing."""
+        known = {(s.carrier_code, s.tracking_number) for s in order.shipments}
+        if (shipment.carrier_code, shipment.tracking_number) in known:
+            return
+        if order.state not in {WAIT_SHIP, SHIPPED}:
+            raise Refused("订单状态不允许发货")
+        order.shipments.append(shipment)
+        order.state = SHIPPED
+        self.record(
+            "shipment",
+            {
+                "shop": order.shop,
+                "number": order.number,
+                "carrier_code": shipment.carrier_code,
+                "tracking_number": shipment.tracking_number,
+                "line_ids": shipment.line_ids,
+                "truth": order.truth,
+                "refund_open": bool(order.open_refunds()),
+            },
+        )
+        self.touch(order, "shipped")
+
+    def finish(self, order: Order) -> None:
+        if order.state != SHIPPED:
+            raise Refused("订单不是已发货状态")
+        order.state, order.finished = FINISHED, self.clock()
+        self.touch(order, "finished")
+
+    def ask_refund(self, order: Order, refund: Refund) -> None:
+        """The buyer asks for the money of one line, or of the whole order, back."""
+        if order.state not in {WAIT_SHIP, SHIPPED, ON_HOLD}:
+            raise Refused("订单状态不允许申请退款")
+        if order.open_refunds():
+            raise Refused("已有处理中的退款")
+        order.refunds.append(refund)
+        self._mark_refund(order, refund, "in_progress")
+        self.touch(order, "refund_asked")
+
+    def settle_refund(self, order: Order, refund: Refund, state: str, answer: str = "") -> None:
+        """Bring ``refund`` to ``state``; a whole order paid back is closed."""
+        if refund.state not in OPEN_REFUNDS:
+            raise Refused("退款已结束")
+        refund.state, refund.answer, refund.modified = state, answer, self.clock()
+        lines = {DONE: "refunded", REFUSED: "none", WITHDRAWN: "none"}
+        self._mark_refund(order, refund, lines.get(state, "in_progress"))
+        money = [line for line in order.lines if not line.is_gift]
+        if state == DONE and all(line.refund_state == "refunded" for line in money):
+            order.state, order.closed = CLOSED_REFUNDED, self.clock()
+            self.touch(order, "closed")
+        else:
+            self.touch(order, "refund_changed")
+
+    def close_unpaid(self, order: Order) -> None:
+        if order.state != WAIT_PAY:
+            raise Refused("订单不是待付款状态")
+        order.state, order.closed = CLOSED_UNPAID, self.clock()
+        self.touch(order, "closed")
+
+    def change_address(self, order: Order, receiver: Receiver) -> None:
+        if order.state not in {WAIT_PAY, WAIT_SHIP, ON_HOLD}:
+            raise Refused("订单状态不允许修改地址")
+        order.receiver = receiver
+        order.address_version += 1
+        self.touch(order, "address_changed")
+
+    # Keeping
+
+    def _mark_refund(self, order: Order, refund: Refund, state: str) -> None:
+        for line in order.lines:
+            if refund.line_id in {None, line.line_id}:
+                line.refund_state = state
+
+    def _tell(self, order: Order, event: str) -> None:
+        for listener in self._listeners:
+            listener(order, event)
+
+    def _keep(self, order: Order) -> None:
+        self._put("order", f"{order.shop}/{order.number}", asdict(order))
+
+    def _put(self, kind: str, key: str, facts: Mapping[str, Any]) -> None:
+        text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+        self._store.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", (kind, key, text))
+
+    def _load(self) -> None:
+        rows = self._store.execute("SELECT kind, json FROM entry ORDER BY kind, key")
+        for kind, text in rows:
+            facts = json.loads(text)
+            if kind.startswith("record:"):
+                self.records[kind.removeprefix("record:")].append(facts)
+            elif facts["shop"] in self._orders:
+                order = Order.from_json(facts)
+                self._orders[order.shop][order.number] = order
+                self._by_modified[order.shop].append((order.modified, order.number))
+        for pairs in self._by_modified.values():
+            pairs.sort()
+
+    def close(self) -> None:
+        self._store.close()

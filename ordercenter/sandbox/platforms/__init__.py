@@ -1,0 +1,1 @@
+"""The platforms, each on its own wire."""
