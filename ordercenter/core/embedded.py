@@ -344,8 +344,10 @@ def _void_record(place: _Place) -> None:
 
     The file is kept, because its last lines let PostgreSQL see whether
     backends of the dead server still hold its memory. Only the pid goes: a
-    server takes the number of the process that starts it for a leftover.
+    server takes the number of the process that starts it for a leftover. The
+    lock beside the socket tells nothing more and goes as a whole.
     """
+    (place.socket_dir / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         lines = place.pid_file.read_text().split("\n")
         place.pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]))
@@ -362,7 +364,7 @@ def _start(place: _Place, bin_dir: Path) -> None:
         done = _run(place, command)
         if done.returncode == 0:
             return
-        told = log.read_text(errors="replace") if log.exists() else done.stderr
+        told = _told(place) or done.stderr
         # Backends of a killed server need a moment to notice that it is gone.
         if "shared memory block" not in told or time.monotonic() > deadline:
             raise EmbeddedServerError(
@@ -371,6 +373,14 @@ def _start(place: _Place, bin_dir: Path) -> None:
             )
         _void_record(place)
         time.sleep(0.5)
+
+
+def _told(place: _Place) -> str:
+    """Return what the last start of the server said, wherever it had come to."""
+    logs = [*(place.cluster / "log").glob("*.log"), *place.cluster.glob("start.log")]
+    logs.sort(key=lambda path: path.stat().st_mtime)
+    texts = [path.read_text(errors="replace").rpartition("LOG:  starting ")[2] for path in logs]
+    return "\n".join(texts[-2:])
 
 
 def _stop(place: _Place, bin_dir: Path | None = None) -> None:
@@ -539,16 +549,23 @@ def _runnable(bin_dir: Path, place: _Place) -> Path:
     """Return ``bin_dir``, or a copy of it where the server's account can reach it."""
     if place.account is None or _open_to_all(bin_dir):
         return bin_dir
-    source = bin_dir.parent
-    print_of_it = f"{source}:{(bin_dir / 'postgres').stat().st_mtime_ns}"
-    name = f"ordercenter-bin-{hashlib.sha256(print_of_it.encode()).hexdigest()[:12]}"
-    copy = ELSEWHERE / name
+    mark = f"{bin_dir}:{(bin_dir / 'postgres').stat().st_mtime_ns}"
+    copy = ELSEWHERE / f"ordercenter-bin-{hashlib.sha256(mark.encode()).hexdigest()[:12]}"
+    package = bin_dir.parent.parent
     if not copy.exists():
-        fresh = ELSEWHERE / f"{name}.{os.getpid()}"
-        shutil.copytree(source, fresh, symlinks=True)
-        fresh.chmod(0o755)
+        fresh = ELSEWHERE / f"{copy.name}.{os.getpid()}"
+        shutil.copytree(bin_dir.parent, fresh / package.name / bin_dir.parent.name, symlinks=True)
+        # The wheel keeps its libraries beside the package, and the binaries look for them there.
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+        for path in (fresh, *fresh.rglob("*")):
+            if not path.is_symlink():  # installed under umask 077, nobody else could read it
+                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+                if path.parent.name == "bin":
+                    path.chmod(0o755)
         fresh.rename(copy)
-    return copy / "bin"
+    return copy / package.name / bin_dir.parent.name / "bin"
 
 
 def _run(place: _Place, command: Sequence[object]) -> subprocess.CompletedProcess[str]:
