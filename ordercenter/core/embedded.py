@@ -4,17 +4,17 @@ Whoever comes first starts it, everybody who uses it holds a shared lock, and
 the last to leave stops it. A killed process loses its lock by itself, so
 nothing has to be cleaned up after it.
 
-``data_dir`` is the home of one server::
+``data_dir`` is the folder ``ORDERCENTER_DATA`` names, one server to a folder::
 
-    data_dir/start.lock     held while somebody starts or stops the server
-    data_dir/attached.lock  shared by all who use it
-    data_dir/cluster/       PostgreSQL's own data folder, with its log in log/
-    data_dir/run/           the socket
+    data_dir/pg/start.lock     held while somebody starts or stops the server
+    data_dir/pg/attached.lock  shared by all who use it
+    data_dir/pg/cluster/       PostgreSQL's own data folder, with its log in log/
+    data_dir/pg/run/           the socket
 
 ``postgres`` refuses to run as root, so under root it runs as an unprivileged
 account. Where that account cannot reach ``data_dir`` (a checkout below
 ``/root``), cluster and socket live in ``/var/lib/ordercenter-<hash>`` and
-``data_dir/cluster`` is a link to them.
+``data_dir/pg/cluster`` is a link to them.
 """
 
 import atexit
@@ -126,7 +126,7 @@ def leave_server(data_dir: Path) -> None:
 def _leave_all() -> None:
     for home in list(_attached):
         with contextlib.suppress(EmbeddedServerError):
-            leave_server(home)
+            leave_server(home.parent)
 
 
 # --- places -------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _place_of(data_dir: Path) -> _Place:
-    home = Path(os.path.abspath(data_dir))  # noqa: PTH100 - resolve() would follow a link the user chose
+    home = data_dir.resolve() / "pg"
     name = f"ordercenter-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}"
     shelf = home
     if os.geteuid() == 0:
