@@ -33,7 +33,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import pq, sql
@@ -75,7 +75,7 @@ class _Place:
         return self.cluster / "postmaster.pid"
 
 
-def connection_settings(data_dir: Path) -> dict[str, object]:
+def connection_settings(data_dir: Path) -> dict[str, Any]:
     """Return what Django's ``DATABASES`` needs to reach the server of ``data_dir``.
 
     Starts and creates nothing; the same folder gives the same answer in every process.
@@ -583,6 +583,7 @@ def _run(place: _Place, command: Sequence[object]) -> subprocess.CompletedProces
         user=account.pw_uid if account else None,
         group=account.pw_gid if account else None,
         extra_groups=[] if account else None,
+        start_new_session=True,  # or Ctrl-C would reach pg_ctl half-way
     )
 
 

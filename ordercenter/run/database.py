@@ -1,0 +1,61 @@
+"""See to it that the database the settings name can be reached."""
+
+import os
+from pathlib import Path
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from ordercenter.core.embedded import (
+    EmbeddedServerError,
+    connection_settings,
+    ensure_server,
+    leave_server,
+)
+from ordercenter.core.secrets_file import SecretsFileError
+
+
+class NotReady(Exception):
+    """The order center cannot start. The message is one line that says what to do."""
+
+
+def data_dir() -> Path:
+    """Load the settings and return the folder of all data. Raises NotReady."""
+    try:
+        return Path(settings.DATA_DIR)
+    except SecretsFileError as error:
+        raise NotReady(str(error)) from error
+    except ImproperlyConfigured as error:
+        raise NotReady(f"配置有误：{error}") from error
+
+
+def is_embedded() -> bool:
+    """Say whether the settings name the embedded server, not one elsewhere."""
+    folder = data_dir()
+    return bool(settings.DATABASES["default"]["HOST"] == connection_settings(folder)["HOST"])
+
+
+def ensure_database() -> None:
+    """Start or attach to the embedded server; do nothing when another one is configured."""
+    if not is_embedded():
+        return
+    try:
+        ensure_server(data_dir())
+    except EmbeddedServerError as error:
+        raise NotReady(str(error)) from error
+
+
+def leave_database() -> None:
+    """Stop using the embedded server; the last to leave stops it."""
+    try:
+        leave_server(data_dir())
+    except EmbeddedServerError as error:
+        raise NotReady(str(error)) from error
+
+
+def where() -> str:
+    """Name the database for people, without its password."""
+    chosen = settings.DATABASES["default"]
+    if is_embedded():
+        return f"内嵌 PostgreSQL，数据在 {os.path.relpath(data_dir() / 'pg')}"
+    return f"PostgreSQL {chosen['HOST'] or '本机'}/{chosen['NAME']}"

@@ -1,0 +1,67 @@
+"""What every test may count on: a database server that runs, and races that really race."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from ordercenter.run.database import NotReady, ensure_database, leave_database
+
+RACE_SECONDS = 60
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Bring the server up before pytest-django wants its test database."""
+    try:
+        ensure_database()
+    except NotReady as error:
+        pytest.exit(str(error), returncode=3)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    leave_database()
+
+
+@pytest.fixture
+def run_together() -> Callable[..., list[Any]]:
+    """Return what runs calls at the same moment, each in a thread and a connection of its own.
+
+    The threads meet at one barrier. The results come in the order of the calls;
+    a call that raised has its exception there instead.
+    """
+
+    def together(*calls: Callable[[], Any]) -> list[Any]:
+        results: list[Any] = [None] * len(calls)
+        barrier = threading.Barrier(len(calls))
+        threads = [
+            threading.Thread(target=_one, args=(barrier, call, results, place), daemon=True)
+            for place, call in enumerate(calls)
+        ]
+        _finish(threads)
+        return results
+
+    return together
+
+
+def _one(
+    barrier: threading.Barrier, call: Callable[[], Any], results: list[Any], place: int
+) -> None:
+    try:
+        connections["default"].ensure_connection()  # connecting takes longer than the race
+        barrier.wait(RACE_SECONDS)
+        results[place] = call()
+    except BaseException as error:  # noqa: BLE001 - the test judges it
+        results[place] = error
+    finally:
+        connections.close_all()
+
+
+def _finish(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(RACE_SECONDS)
+    if stuck := sum(thread.is_alive() for thread in threads):
+        pytest.fail(f"{stuck} of {len(threads)} calls did not end within {RACE_SECONDS} s")
