@@ -155,6 +155,18 @@ class Order:
     def line(self, line_id: str) -> Line | None:
         return next((line for line in self.lines if line.line_id == line_id), None)
 
+    @property
+    def unshipped(self) -> list[Line]:
+        """The lines that no parcel holds yet."""
+        if any(not shipment.line_ids for shipment in self.shipments):
+            return []
+        gone = {line_id for shipment in self.shipments for line_id in shipment.line_ids}
+        return [line for line in self.lines if line.line_id not in gone]
+
+    @property
+    def is_part_shipped(self) -> bool:
+        return self.state == WAIT_SHIP and bool(self.shipments)
+
     def open_refunds(self) -> list[Refund]:
         return [refund for refund in self.refunds if refund.state in OPEN_REFUNDS]
 
@@ -231,6 +243,13 @@ class Book:
         every = (order for orders in self._orders.values() for order in orders.values())
         return sorted(every, key=lambda o: (o.created, o.number))
 
+    def of_parcel(self, tracking_number: str) -> Order | None:
+        """The order that was shipped under ``tracking_number``."""
+        for facts in reversed(self.records["shipment"]):
+            if facts["tracking_number"] == tracking_number:
+                return self.get(facts["shop"], facts["number"])
+        return None
+
     def count(self) -> int:
         return sum(len(orders) for orders in self._orders.values())
 
@@ -253,10 +272,14 @@ class Book:
             raise ValueError(message)
         self._orders[order.shop][order.number] = order
         insort(self._by_modified[order.shop], (order.modified, order.number))
-        self._keep(order)
+        self.keep(order)
         self._tell(order, "created")
         if order.paid is not None:
             self._tell(order, "paid")
+
+    def keep(self, order: Order) -> None:
+        """Write ``order`` through without a word to anyone: what changed is the sandbox's own."""
+        self._put("order", f"{order.shop}/{order.number}", asdict(order))
 
     def touch(self, order: Order, event: str = "changed") -> None:
         """Stamp ``order`` as modified now, keep it, and tell the listeners of ``event``."""
@@ -266,7 +289,7 @@ class Book:
             del rows[at]
         order.modified = max(self.clock(), order.modified)
         insort(rows, (order.modified, order.number))
-        self._keep(order)
+        self.keep(order)
         self._tell(order, event)
 
     def record(self, kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,14 +313,18 @@ class Book:
         self.touch(order, "paid")
 
     def ship(self, order: Order, shipment: Shipment) -> None:
-        """Enter a parcel; the order is shipped. Repeating the same parcel changes nothing."""
+        """Enter a parcel; the order is shipped once no line is left.
+
+        Repeating the same parcel changes nothing.
+        """
         known = {(s.carrier_code, s.tracking_number) for s in order.shipments}
         if (shipment.carrier_code, shipment.tracking_number) in known:
             return
         if order.state not in {WAIT_SHIP, SHIPPED}:
             raise Refused("订单状态不允许发货")
         order.shipments.append(shipment)
-        order.state = SHIPPED
+        if not order.unshipped:
+            order.state = SHIPPED
         self.record(
             "shipment",
             {
@@ -322,8 +349,9 @@ class Book:
         """The buyer asks for the money of one line, or of the whole order, back."""
         if order.state not in {WAIT_SHIP, SHIPPED, ON_HOLD}:
             raise Refused("订单状态不允许申请退款")
-        if order.open_refunds():
-            raise Refused("已有处理中的退款")
+        for other in order.open_refunds():
+            if None in {refund.line_id, other.line_id} or refund.line_id == other.line_id:
+                raise Refused("已有处理中的退款")
         order.refunds.append(refund)
         self._mark_refund(order, refund, "in_progress")
         self.touch(order, "refund_asked")
@@ -365,9 +393,6 @@ class Book:
     def _tell(self, order: Order, event: str) -> None:
         for listener in self._listeners:
             listener(order, event)
-
-    def _keep(self, order: Order) -> None:
-        self._put("order", f"{order.shop}/{order.number}", asdict(order))
 
     def _put(self, kind: str, key: str, facts: Mapping[str, Any]) -> None:
         text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
