@@ -1,0 +1,90 @@
+"""The append-only, hash-linked record of every change.
+
+Names are copied in and nothing is a foreign key, so no deletion takes history with it.
+The database refuses UPDATE, DELETE and TRUNCATE (migration 0002).
+"""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Action(models.TextChoices):
+    """Every kind of record there is; a new one is a reviewed line."""
+
+    ORDER_TAKEN = "order_taken", _("接收订单")
+    ORDER_MOVED = "order_moved", _("订单推进")
+    ORDER_UPDATED = "order_updated", _("平台更新订单")
+    ORDER_CANCELED = "order_canceled", _("订单取消")
+    ORDER_PAID = "order_paid", _("买家付款")
+    HOLD_OPENED = "hold_opened", _("挂起")
+    HOLD_RELEASED = "hold_released", _("解除挂起")
+    HOLD_RETURNED = "hold_returned", _("退回修改")
+    HOLD_HANDED = "hold_handed", _("转售后沟通")
+    RELEASE_ASKED = "release_asked", _("申请解冻")
+    RELEASE_REFUSED = "release_refused", _("驳回解冻")
+    RECEIVER_EDITED = "receiver_edited", _("修改收货信息")
+    STAGE_DONE = "stage_done", _("完成环节")
+    PARCEL_SHIPPED = "parcel_shipped", _("出库")
+    PARCEL_STOPPED = "parcel_stopped", _("拦截包裹")
+    WAYBILL_ISSUED = "waybill_issued", _("取得面单")
+    WAYBILL_VOIDED = "waybill_voided", _("作废面单")
+    ORDER_SIGNED = "order_signed", _("签收")
+    WRITE_BACK_DONE = "write_back_done", _("发货回传成功")
+    STOCK_RECEIVED = "stock_received", _("入库")
+    CATALOG_CHANGED = "catalog_changed", _("货品资料变更")
+    SHOP_CHANGED = "shop_changed", _("店铺设置变更")
+    RULES_CHANGED = "rules_changed", _("风控规则变更")
+    MESSAGE_REPLAYED = "message_replayed", _("重放消息")
+
+
+class AuditRecord(models.Model):
+    """One change of one object, written in the transaction that made it.
+
+    For orders ``version`` counts 1..n without a gap and ``change`` holds
+    ``{field: [before, after]}``; ``status`` may hold every status passed through in one go.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    object_type = models.CharField(_("对象类型"), max_length=32)
+    object_id = models.BigIntegerField(_("对象"))
+    version = models.PositiveIntegerField(_("版本"), null=True)
+    action = models.CharField(_("动作"), max_length=32, choices=Action)
+    actor_kind = models.CharField(_("操作者类型"), max_length=16)
+    actor_id = models.CharField(_("操作者编号"), max_length=64)
+    actor_name = models.CharField(_("操作者"), max_length=150)
+    actor_role = models.CharField(_("角色"), max_length=200)
+    request_id = models.CharField(_("请求编号"), max_length=64)
+    reason = models.CharField(_("原因"), max_length=500)
+    change = models.JSONField(_("变化"))
+    created_at = models.DateTimeField(_("时间"))
+
+    class Meta:
+        verbose_name = _("审计记录")
+        verbose_name_plural = _("审计记录")
+        indexes = [models.Index(fields=["object_type", "object_id", "id"], name="audit_of_object")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["object_type", "object_id", "version"],
+                condition=models.Q(version__isnull=False),
+                name="audit_version_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} {self.object_type} {self.object_id}"
+
+
+class AuditLink(models.Model):
+    """The place of one record in the hash chain; written a moment after the record."""
+
+    seq = models.BigIntegerField(_("序号"), primary_key=True)
+    record = models.OneToOneField(AuditRecord, models.PROTECT, verbose_name=_("审计记录"))
+    previous_hash = models.BinaryField(_("前一哈希"), max_length=32)
+    hash = models.BinaryField(_("哈希"), max_length=32)
+
+    class Meta:
+        verbose_name = _("审计链")
+        verbose_name_plural = _("审计链")
+
+    def __str__(self) -> str:
+        return f"#{self.seq}"

@@ -1,0 +1,182 @@
+"""What we sell and where: shops, SKUs, bundles, listings, gift strategies."""
+
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Channel(models.TextChoices):
+    TAOBAO = "taobao", _("淘宝/天猫")
+    JD = "jd", _("京东")
+    DOUYIN = "douyin", _("抖音小店")
+    PINDUODUO = "pinduoduo", _("拼多多")
+    SHOPIFY = "shopify", _("Shopify 独立站")
+    MINIPROGRAM = "miniprogram", _("自有小程序")
+    FILE = "file", _("表格导入")
+
+
+NUMBER_PREFIX = {
+    Channel.TAOBAO: "TB",
+    Channel.JD: "JD",
+    Channel.DOUYIN: "DY",
+    Channel.PINDUODUO: "PD",
+    Channel.SHOPIFY: "SH",
+    Channel.MINIPROGRAM: "MP",
+    Channel.FILE: "XL",
+}
+
+
+class Shop(models.Model):
+    """One authorized store on a channel. Its secrets stay in ``channels_sync``."""
+
+    code = models.SlugField(_("店铺编码"), max_length=32, unique=True)
+    name = models.CharField(_("店铺名称"), max_length=100)
+    channel = models.CharField(_("平台"), max_length=16, choices=Channel)
+    currency = models.CharField(_("币种"), max_length=3, default="CNY")
+    is_active = models.BooleanField(_("启用"), default=True)
+    unpaid_hold_minutes = models.PositiveSmallIntegerField(_("未付款占库存（分钟）"), default=30)
+
+    class Meta:
+        verbose_name = _("店铺")
+        verbose_name_plural = _("店铺")
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ShopAssignment(models.Model):
+    """A clerk works for this shop; without one a clerk sees no order."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="shop_assignments"
+    )
+    shop = models.ForeignKey(Shop, models.CASCADE, verbose_name=_("店铺"))
+
+    class Meta:
+        verbose_name = _("店铺分工")
+        verbose_name_plural = _("店铺分工")
+        constraints = [models.UniqueConstraint(fields=["user", "shop"], name="shop_assigned_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.shop}"
+
+
+class Sku(models.Model):
+    """One thing we stock: the only identifier downstream."""
+
+    code = models.CharField(_("货品编码"), max_length=40, unique=True)
+    name = models.CharField(_("名称"), max_length=120)
+    category = models.CharField(_("类目"), max_length=40, blank=True)
+    base_price = models.DecimalField(_("基准价"), max_digits=12, decimal_places=2)
+    currency = models.CharField(_("币种"), max_length=3, default="CNY")
+    barcode = models.CharField(_("条码"), max_length=40, blank=True)
+    weight_grams = models.PositiveIntegerField(_("重量（克）"), default=0)
+    color_name = models.CharField(_("颜色"), max_length=20, blank=True)
+    color_hex = models.CharField(_("色值"), max_length=7, blank=True)
+    is_gift = models.BooleanField(_("赠品"), default=False)
+    is_active = models.BooleanField(_("启用"), default=True)
+
+    class Meta:
+        verbose_name = _("货品")
+        verbose_name_plural = _("货品")
+        ordering = ["code"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(base_price__gte=Decimal(0)), name="sku_price_not_negative"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.name}"
+
+
+class Bundle(models.Model):
+    """Several SKUs sold as one."""
+
+    code = models.CharField(_("组合编码"), max_length=40, unique=True)
+    name = models.CharField(_("名称"), max_length=120)
+    parts = models.ManyToManyField(Sku, through="BundlePart", verbose_name=_("组成"))
+
+    class Meta:
+        verbose_name = _("组合装")
+        verbose_name_plural = _("组合装")
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.name}"
+
+
+class BundlePart(models.Model):
+    """So many pieces of a SKU in one bundle."""
+
+    bundle = models.ForeignKey(Bundle, models.CASCADE, related_name="bundle_parts")
+    sku = models.ForeignKey(Sku, models.PROTECT, verbose_name=_("货品"))
+    quantity = models.PositiveIntegerField(_("数量"), default=1)
+
+    class Meta:
+        verbose_name = _("组合装组成")
+        verbose_name_plural = _("组合装组成")
+        constraints = [
+            models.UniqueConstraint(fields=["bundle", "sku"], name="bundle_part_once"),
+            models.CheckConstraint(
+                condition=models.Q(quantity__gt=0), name="bundle_part_positive"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sku} × {self.quantity}"
+
+
+class CodeType(models.TextChoices):
+    SKU_ID = "sku_id", _("平台 SKU 编号")
+    OUTER_CODE = "outer_code", _("商家编码")
+
+
+class Listing(models.Model):
+    """A shop's code tied to our SKU or bundle. Order lines keep the version they were read by."""
+
+    shop = models.ForeignKey(Shop, models.PROTECT, verbose_name=_("店铺"), related_name="listings")
+    code_type = models.CharField(_("编码类型"), max_length=12, choices=CodeType)
+    code = models.CharField(_("平台编码"), max_length=100)
+    title = models.CharField(_("平台标题"), max_length=200, blank=True)
+    sku = models.ForeignKey(Sku, models.PROTECT, null=True, blank=True, verbose_name=_("货品"))
+    bundle = models.ForeignKey(
+        Bundle, models.PROTECT, null=True, blank=True, verbose_name=_("组合装")
+    )
+    version = models.PositiveIntegerField(_("版本"), default=1, editable=False)
+
+    class Meta:
+        verbose_name = _("平台商品映射")
+        verbose_name_plural = _("平台商品映射")
+        constraints = [
+            models.UniqueConstraint(fields=["shop", "code_type", "code"], name="listing_once"),
+            models.CheckConstraint(
+                condition=models.Q(sku__isnull=False, bundle__isnull=True)
+                | models.Q(sku__isnull=True, bundle__isnull=False),
+                name="listing_sku_or_bundle",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shop} {self.code}"
+
+
+class GiftStrategy(models.Model):
+    """Who may have a gift: orders whose main goods reach the threshold."""
+
+    code = models.SlugField(_("策略编码"), max_length=40, unique=True)
+    name = models.CharField(_("名称"), max_length=100)
+    gift_sku = models.ForeignKey(Sku, models.PROTECT, verbose_name=_("赠品"))
+    min_amount = models.DecimalField(_("主商品金额门槛"), max_digits=12, decimal_places=2)
+    is_active = models.BooleanField(_("启用"), default=True)
+
+    class Meta:
+        verbose_name = _("赠品策略")
+        verbose_name_plural = _("赠品策略")
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return self.name

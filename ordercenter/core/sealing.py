@@ -1,0 +1,58 @@
+"""Ciphertext for what must not be read from a dump, and blind keys for what must be matched.
+
+AES-256-GCM under ``ORDERCENTER_DATA_KEY``; the first byte names the key, so that keys can be
+rotated. The blind index is HMAC-SHA256 under a key of its own: equal clear text gives equal
+keys, and nothing can be read back. Masked text must never reach ``blind_key``.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.conf import settings
+
+_NONCE: Final = 12
+
+
+@lru_cache(maxsize=8)
+def _cipher(key: str) -> AESGCM:
+    return AESGCM(base64.urlsafe_b64decode(key))
+
+
+def _keys() -> Mapping[int, str]:
+    keys: Mapping[int, str] = settings.ORDERCENTER_DATA_KEYS
+    return keys
+
+
+def seal(facts: Mapping[str, Any], *, purpose: str) -> bytes:
+    """Encrypt a small JSON object; ``purpose`` is bound in, so a receiver opens as nothing else."""
+    key_id = max(_keys())
+    nonce = os.urandom(_NONCE)
+    clear = json.dumps(facts, ensure_ascii=False, separators=(",", ":")).encode()
+    return (
+        bytes([key_id]) + nonce + _cipher(_keys()[key_id]).encrypt(nonce, clear, purpose.encode())
+    )
+
+
+def unseal(sealed: bytes, *, purpose: str) -> dict[str, Any]:
+    """Decrypt what ``seal`` made. Raises ``cryptography.exceptions.InvalidTag`` when altered."""
+    sealed = bytes(sealed)
+    key, nonce = _keys()[sealed[0]], sealed[1 : 1 + _NONCE]
+    facts: dict[str, Any] = json.loads(
+        _cipher(key).decrypt(nonce, sealed[1 + _NONCE :], purpose.encode())
+    )
+    return facts
+
+
+def blind_key(kind: str, clear: str) -> str:
+    """A keyed, irreversible key for matching; empty for empty, so that blanks never match."""
+    if not clear:
+        return ""
+    key = base64.urlsafe_b64decode(settings.ORDERCENTER_INDEX_KEY)
+    return hmac.new(key, f"{kind}\0{clear}".encode(), hashlib.sha256).hexdigest()[:32]

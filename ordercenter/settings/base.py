@@ -1,0 +1,284 @@
+"""Settings from typed environment variables; nonsense fails loudly at start.
+
+The README lists every variable.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlparse
+
+import django_stubs_ext
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy as _
+
+from ordercenter.core.embedded import connection_settings
+from ordercenter.core.secrets_file import load_or_create
+
+django_stubs_ext.monkeypatch()
+
+BASE_DIR: Final = Path(__file__).resolve().parent.parent.parent
+DATA_DIR: Final = Path(os.environ.get("ORDERCENTER_DATA", BASE_DIR / "var")).resolve()
+
+_secrets = load_or_create(DATA_DIR / "secrets.env")
+
+
+def env(name: str, default: str = "") -> str:
+    return os.environ.get(name) or _secrets.get(name, default)
+
+
+def env_bool(name: str, *, default: bool) -> bool:
+    text = env(name, str(default)).lower()
+    if text not in {"1", "0", "true", "false", "yes", "no"}:
+        message = f"{name} must be true or false, not {text!r}"
+        raise ImproperlyConfigured(message)
+    return text in {"1", "true", "yes"}
+
+
+def env_int(name: str, default: int, *, low: int = 0, high: int = 10**9) -> int:
+    text = env(name, str(default))
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        message = f"{name} must be a whole number from {low} to {high}, not {text!r}"
+        raise ImproperlyConfigured(message)
+    return int(text)
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    return [part.strip() for part in env(name, default).split(",") if part.strip()]
+
+
+def database_from_url(url: str) -> dict[str, Any]:
+    """Read ``postgres://user:password@host:port/name?option=value``."""
+    parts = urlparse(url)
+    if parts.scheme not in {"postgres", "postgresql"} or not parts.path.strip("/"):
+        message = "DATABASE_URL must look like postgres://user:password@host:5432/name"
+        raise ImproperlyConfigured(message)
+    options = dict(parse_qsl(parts.query))
+    return {
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", None) or unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "OPTIONS": options,
+    }
+
+
+def database(url: str) -> dict[str, Any]:
+    found = database_from_url(url) if url else dict(connection_settings(DATA_DIR))
+    options = {
+        "application_name": f"ordercenter {Path(sys.argv[0]).name}"[:60],
+        "options": "-c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000",
+        **found.pop("OPTIONS", {}),
+    }
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        **found,
+        "OPTIONS": options,
+    }
+
+
+DEBUG = False
+SECRET_KEY = env("SECRET_KEY")
+ORDERCENTER_DATA_KEYS = {1: env("ORDERCENTER_DATA_KEY")}
+ORDERCENTER_INDEX_KEY = env("ORDERCENTER_INDEX_KEY")
+if not (SECRET_KEY and ORDERCENTER_DATA_KEYS[1] and ORDERCENTER_INDEX_KEY):
+    _message = "SECRET_KEY, ORDERCENTER_DATA_KEY and ORDERCENTER_INDEX_KEY must be set"
+    raise ImproperlyConfigured(_message)
+
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "django_filters",
+    "channels",
+    "django_q",
+    "axes",
+    "ordercenter.core",
+    "ordercenter.audit",
+    "ordercenter.catalog",
+    "ordercenter.orders",
+    "ordercenter.notices",
+    "inventory",
+    "risk",
+    "channels_sync",
+    "fulfillment",
+    "ordercenter.pipeline",
+    "ordercenter.console",
+    "ordercenter.api",
+    "ordercenter.warroom",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ordercenter.core.middleware.RequestMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "ordercenter.urls"
+ASGI_APPLICATION = "ordercenter.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": database(env("DATABASE_URL"))}
+if env("REPLICA_URL"):
+    DATABASES["replica"] = database(env("REPLICA_URL"))
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+# Locked by user and address together, and by itself again after a while: three wrong guesses
+# from one proxy must not shut the supervisor out on promotion night.
+AXES_FAILURE_LIMIT = env_int("LOGIN_FAILURE_LIMIT", 5, low=3, high=100)
+AXES_COOLOFF_TIME = 0.25
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_IPWARE_PROXY_COUNT = env_int("PROXY_COUNT", 0, high=10) or None
+AXES_IPWARE_META_PRECEDENCE_ORDER = (
+    ["HTTP_X_FORWARDED_FOR", "REMOTE_ADDR"] if AXES_IPWARE_PROXY_COUNT else ["REMOTE_ADDR"]
+)
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+SESSION_COOKIE_AGE = env_int("SESSION_HOURS", 8, low=1, high=24) * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+
+HTTPS_ONLY = env_bool("HTTPS_ONLY", default=False)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS_ONLY
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
+if env_int("PROXY_COUNT", 0, high=10):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 6000
+
+LANGUAGE_CODE = "zh-hans"
+LANGUAGES = [("zh-hans", _("简体中文")), ("en", "English")]
+LOCALE_PATHS = [BASE_DIR / "ordercenter" / "locale"]
+TIME_ZONE = "Asia/Shanghai"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+REDIS_URL = env("REDIS_URL")
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL]},
+    }
+    if REDIS_URL
+    else {"BACKEND": "ordercenter.core.live.PostgresChannelLayer"}
+}
+
+Q_CLUSTER = {
+    "name": "ordercenter",
+    "orm": "default",  # a task queued in a transaction commits or vanishes with it
+    "workers": env_int("Q_WORKERS", 2, low=1, high=64),
+    "timeout": 120,
+    "retry": 180,
+    "max_attempts": 3,
+    "queue_limit": 20,
+    "bulk": 5,
+    "catch_up": False,
+    "ack_failures": True,
+    "poll": 1,
+    "save_limit": 200,
+    "label": _("定时任务"),
+    "error_reporter": {},
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.SessionAuthentication",
+        "rest_framework.authentication.TokenAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["ordercenter.api.permissions.DenyAll"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "EXCEPTION_HANDLER": "ordercenter.api.errors.handle",
+    "DEFAULT_PAGINATION_CLASS": "ordercenter.api.pagination.Pages",
+    "PAGE_SIZE": 50,
+    "NUM_PROXIES": env_int("PROXY_COUNT", 0, high=10),
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env("LOG_LEVEL", "INFO")},
+    # httpx writes whole addresses at INFO, and with some platforms the token is in them.
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        "axes": {"level": "ERROR"},
+    },
+}
+
+UNFOLD = {
+    "SITE_TITLE": _("订单中枢"),
+    "SITE_HEADER": _("订单中枢"),
+    "SITE_SYMBOL": "hub",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "SIDEBAR": {
+        "show_search": False,
+        "show_all_applications": False,
+        "navigation": "ordercenter.console.navigation.sidebar",
+    },
+}
+SILENCED_SYSTEM_CHECKS: list[str] = []
+ENVIRONMENT = env("ENVIRONMENT", "production")

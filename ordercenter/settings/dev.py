@@ -1,0 +1,5 @@
+"""For `make dev`: reload and readable errors."""
+
+from ordercenter.settings.base import *  # noqa: F403
+
+DEBUG = True

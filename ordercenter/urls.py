@@ -1,0 +1,12 @@
+"""Every door over HTTP. ``tests/test_permissions.py`` walks this table."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("ordercenter.pipeline.urls")),
+    path("", include("ordercenter.console.urls")),
+    path("", include("ordercenter.warroom.urls")),
+    path("api/", include("ordercenter.api.urls")),
+]
