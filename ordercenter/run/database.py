@@ -53,9 +53,15 @@ def leave_database() -> None:
         raise NotReady(str(error)) from error
 
 
+def short(path: Path) -> str:
+    """Name a path from here when it is below here, in full otherwise."""
+    near = os.path.relpath(path)
+    return str(path) if near.startswith(os.pardir) else near
+
+
 def where() -> str:
     """Name the database for people, without its password."""
     chosen = settings.DATABASES["default"]
     if is_embedded():
-        return f"内嵌 PostgreSQL，数据在 {os.path.relpath(data_dir() / 'pg')}"
+        return f"内嵌 PostgreSQL，数据在 {short(data_dir() / 'pg')}"
     return f"PostgreSQL {chosen['HOST'] or '本机'}/{chosen['NAME']}"

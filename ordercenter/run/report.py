@@ -1,7 +1,6 @@
 """What a run tells the person at the terminal."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from ordercenter.run.children import Child
 from ordercenter.run.config import RunConfig
+from ordercenter.run.database import short
 
 
 class Report:
@@ -62,7 +62,7 @@ class Report:
             row = (login.get("role", ""), login.get("username", ""), login.get("password", ""))
             people.add_row(*(Text(str(cell)) for cell in row))
         self.console.print(people)
-        self.console.print(f"日志在 {os.path.relpath(folder / 'log')}/，按 Ctrl-C 停止全部。")
+        self.console.print(f"日志在 {short(folder / 'log')}/，按 Ctrl-C 停止全部。")
 
     def died(self, child: Child, code: int, wait: float) -> None:
         how = f"代码 {code}" if code >= 0 else f"信号 {-code}"
