@@ -1,5 +1,6 @@
 """What the environment says about a run."""
 
+import errno
 import os
 import socket
 import sys
@@ -79,9 +80,11 @@ def require_free_ports(config: RunConfig) -> None:
             except PermissionError as error:
                 raise NotReady(f"没有权限使用端口 {port}；请改用 {name}=8000 以上") from error
             except OSError as error:
+                taken = error.errno == errno.EADDRINUSE
+                why = "已被占用" if taken else f"不可用（{error.strerror}）"
                 raise NotReady(
-                    f"端口 {port} 不可用（{error.strerror}）；"
-                    f"请停止占用它的程序，或换一个端口：{name}={port + 1} make run"
+                    f"端口 {port} {why}；请停止占用它的程序，"
+                    f"或换一个端口：{name}={port + 1} make run"
                 ) from error
 
 
