@@ -1,0 +1,8 @@
+"""The carriers we speak to. A carrier is a module here and a line in ``CARRIERS``."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from fulfillment.carriers.sf import SfCarrier
+
+CARRIERS: Final[Mapping[str, type[SfCarrier]]] = {SfCarrier.code: SfCarrier}
