@@ -4,5 +4,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from channels_sync.connectors.base import ConnectorFactory
+from channels_sync.connectors.jd import JdConnector
+from channels_sync.connectors.pinduoduo import PinduoduoConnector
+from channels_sync.connectors.taobao import TaobaoConnector
 
-CONNECTORS: Final[Mapping[str, ConnectorFactory]] = {}
+CONNECTORS: Final[Mapping[str, ConnectorFactory]] = {
+    "taobao": TaobaoConnector,
+    "jd": JdConnector,
+    "pinduoduo": PinduoduoConnector,
+}

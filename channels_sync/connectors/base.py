@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
@@ -712,10 +713,23 @@ def parse_reply(body: bytes, *, writes: bool = False) -> Any:
 
     Keeps what is broken inside one order, as ``loads_page`` does.
     """
-    try:
+    with reading_reply(writes=writes):
         return loads_page(body)
+
+
+@contextmanager
+def reading_reply(*, writes: bool = False) -> Iterator[None]:
+    """Within it, an answer that makes no sense (Unreadable) becomes TryLater ``bad_body``."""
+    try:
+        yield
     except Unreadable as error:
         raise TryLater(platform_error("bad_body", str(error)), outcome_unknown=writes) from error
+
+
+def require_success(flag: Any) -> None:
+    """Raise Rejected unless an answer's inner flag is true (or the text some gateways send)."""
+    if flag is not True and flag != "true":
+        raise Rejected(PlatformError(ErrorClass.BUSINESS, "not_confirmed", "平台没有确认操作成功"))
 
 
 # --- the base of connectors -----------------------------------------------------------------
