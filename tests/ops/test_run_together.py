@@ -3,7 +3,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.core.management import call_command
+from django.db import IntegrityError, connection
 
 Together = Callable[..., list[Any]]
 
@@ -30,3 +31,10 @@ def test_a_call_that_raises_has_its_exception_in_its_place(run_together: Togethe
     first, second = run_together(lambda: 1, fail)
     assert first == 1
     assert isinstance(second, KeyError)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_the_emptying_between_tests_the_guards_stand_again() -> None:
+    call_command("flush", interactive=False, verbosity=0)
+    with connection.cursor() as cursor, pytest.raises(IntegrityError, match="append-only"):
+        cursor.execute("TRUNCATE audit_auditrecord CASCADE")
