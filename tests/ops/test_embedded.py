@@ -31,11 +31,8 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Iterator[Path]:
-    # pytest keeps its folders to itself; the account the server runs as has to pass through.
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    folder = tmp_path / "v"
+def data_dir(open_folder: Path) -> Iterator[Path]:
+    folder = open_folder / "v"
     yield folder
     leave_server(folder)
 
@@ -174,7 +171,7 @@ def test_a_server_that_lost_its_socket_is_started_again(
 ) -> None:
     ensure_server(data_dir)
     tell(data_dir, "CREATE TABLE kept AS SELECT 7 AS n")
-    for path in (data_dir / "pg/run").iterdir():
+    for path in Path(str(connection_settings(data_dir)["HOST"])).iterdir():
         path.unlink()
     monkeypatch.setattr(embedded, "DEAF_SECONDS", 0.5)
     ensure_server(data_dir)
@@ -215,3 +212,22 @@ def test_a_refused_row_does_not_carry_its_receiver_into_the_log(data_dir: Path) 
     text = "".join(path.read_text() for path in logs)
     assert "violates check constraint" in text
     assert "19900001234" not in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another account")
+def test_data_below_a_closed_folder_is_kept_where_the_account_can_reach_it(
+    data_dir: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = open_folder / "lib"
+    monkeypatch.setattr(embedded, "ELSEWHERE", elsewhere)
+    closed = data_dir.parent / "closed"
+    closed.mkdir(mode=0o700)
+    inside = closed / "v"
+    before = connection_settings(inside)
+    ensure_server(inside)
+    try:
+        assert connection_settings(inside) == before
+        assert ask(inside) == "alive"
+        assert (inside / "pg/cluster").readlink().is_relative_to(elsewhere)
+    finally:
+        leave_server(inside)

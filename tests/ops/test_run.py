@@ -27,13 +27,11 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+def environment(open_folder: Path) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if k not in NOT_OURS}
     return {
         **inherited,
-        "ORDERCENTER_DATA": str(tmp_path / "v"),
+        "ORDERCENTER_DATA": str(open_folder / "v"),
         "PORT": str(free_port()),
         "SANDBOX_PORT": str(free_port()),
         "SANDBOX_RATE": "0",
