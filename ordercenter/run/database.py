@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
 
 from ordercenter.core.embedded import (
     EmbeddedServerError,
@@ -13,6 +16,9 @@ from ordercenter.core.embedded import (
     leave_server,
 )
 from ordercenter.core.secrets_file import SecretsFileError
+
+
+PATIENCE: Final = 5  # seconds to wait for a server elsewhere
 
 
 class NotReady(Exception):
@@ -36,13 +42,29 @@ def is_embedded() -> bool:
 
 
 def ensure_database() -> None:
-    """Start or attach to the embedded server; do nothing when another one is configured."""
+    """Start or attach to the embedded server; only ask for one configured elsewhere.
+
+    Raises NotReady.
+    """
     if not is_embedded():
+        _ask_elsewhere()
         return
     try:
         ensure_server(data_dir())
     except EmbeddedServerError as error:
         raise NotReady(str(error)) from error
+
+
+def _ask_elsewhere() -> None:
+    chosen = settings.DATABASES["default"]
+    target = make_conninfo(
+        host=chosen["HOST"] or None, port=chosen["PORT"] or None, connect_timeout=PATIENCE
+    )
+    if pq.PGconn.ping(target.encode()) != pq.Ping.OK:
+        raise NotReady(
+            f"连接不上 DATABASE_URL 指定的 {where()}；"
+            f"请检查地址与网络，并确认该数据库已启动，或去掉 DATABASE_URL 使用内嵌数据库"
+        )
 
 
 def leave_database() -> None:
@@ -64,4 +86,5 @@ def where() -> str:
     chosen = settings.DATABASES["default"]
     if is_embedded():
         return f"内嵌 PostgreSQL，数据在 {short(data_dir() / 'pg')}"
-    return f"PostgreSQL {chosen['HOST'] or '本机'}/{chosen['NAME']}"
+    port = f":{chosen['PORT']}" if chosen["PORT"] else ""
+    return f"PostgreSQL（{chosen['HOST'] or '本机'}{port}，库 {chosen['NAME']}）"

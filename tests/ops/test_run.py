@@ -98,6 +98,17 @@ def test_a_wrong_setting_gets_one_line_from_every_command(environment: dict[str,
     assert "DATABASE_URL" in done.stderr
 
 
+def test_a_database_elsewhere_that_does_not_answer_gets_one_line_without_its_password(
+    environment: dict[str, str],
+) -> None:
+    url = f"postgres://someone:geheim@127.0.0.1:{free_port()}/orders"
+    done = run({**environment, "DATABASE_URL": url})
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "DATABASE_URL" in done.stderr
+    assert "geheim" not in done.stderr + done.stdout
+
+
 @pytest.fixture
 def running(environment: dict[str, str], tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     output = tmp_path / "output"
