@@ -17,7 +17,6 @@ from ordercenter.core.embedded import (
 )
 from ordercenter.core.secrets_file import SecretsFileError
 
-
 PATIENCE: Final = 5  # seconds to wait for a server elsewhere
 
 
