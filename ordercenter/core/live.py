@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from typing import Any, Final
 
 import psycopg
@@ -21,14 +22,18 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import connection, transaction
 
 NOTIFY_CHANNEL: Final = "ordercenter_live"
-MAX_BYTES: Final = 7_900  # NOTIFY takes less than 8,000
+PUSH_SECONDS: Final = 0.2
+PUSH_PAUSE_SECONDS: Final = 10.0
+PROBE_SECONDS: Final = 10.0
+FOR_EVER: Final = 100 * 366 * 86_400
 logger = logging.getLogger(__name__)
 
 
 def announce(topic: str, **facts: int | str) -> None:
     """Nudge every page that listens to ``topic`` once the current transaction commits.
 
-    One nudge a batch: NOTIFY takes a lock of the whole database at commit.
+    One nudge a batch: NOTIFY takes a lock of the whole database at commit. Ids only, never what
+    they stand for; a nudge of 8,000 bytes or more is refused by the database.
     """
     message = {"type": "live.nudge", "topic": topic, **facts}
     layer = get_channel_layer()
@@ -38,20 +43,44 @@ def announce(topic: str, **facts: int | str) -> None:
             cursor.execute("SELECT pg_notify(%s, %s)", [NOTIFY_CHANNEL, text])
         return
     if layer is not None:
-        transaction.on_commit(lambda: _send(topic, message), robust=True)
+        transaction.on_commit(lambda: _pusher.push(layer, topic, message), robust=True)
 
 
-def _send(topic: str, message: dict[str, Any]) -> None:
-    layer = get_channel_layer()
-    assert layer is not None
-    async_to_sync(layer.group_send)(topic, message)
+class Pusher:
+    """Hand nudges to a layer outside the database, at most ``PUSH_SECONDS`` for each.
+
+    A layer that is down or does not answer is left alone for a while: nobody's work waits for
+    a hint, and the pages look again by themselves.
+    """
+
+    def __init__(self) -> None:
+        self.paused_until = 0.0
+
+    def push(self, layer: Any, topic: str, message: dict[str, Any]) -> None:
+        if time.monotonic() < self.paused_until:
+            return
+        try:
+            async_to_sync(_push)(layer, topic, message)
+        except Exception as error:  # noqa: BLE001 - whatever a layer's client library raises
+            self.paused_until = time.monotonic() + PUSH_PAUSE_SECONDS
+            logger.warning("live hints are not being taken: %s", type(error).__name__)
+
+
+async def _push(layer: Any, topic: str, message: dict[str, Any]) -> None:
+    async with asyncio.timeout(PUSH_SECONDS):
+        await layer.group_send(topic, message)
+
+
+_pusher: Final = Pusher()
 
 
 class PostgresChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]
     """Groups of this process's sockets, told by NOTIFY what any process announced."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        # A socket leaves its groups when it closes. By time they would lose it after a day,
+        # and a screen hangs on the wall for months.
+        super().__init__(**{"group_expiry": FOR_EVER, **options})
         self._listener: asyncio.Task[None] | None = None
 
     async def group_add(self, group: str, channel: str) -> None:
@@ -59,8 +88,10 @@ class PostgresChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]
         await super().group_add(group, channel)
 
     def _listen(self) -> None:
-        if self._listener is None or self._listener.done():
-            self._listener = asyncio.get_running_loop().create_task(self._hear())
+        loop = asyncio.get_running_loop()
+        listener = self._listener
+        if listener is None or listener.done() or listener.get_loop() is not loop:
+            self._listener = loop.create_task(self._hear())
 
     async def _hear(self) -> None:
         """Listen for ever; after a lost connection tell every group to look again."""
@@ -69,15 +100,26 @@ class PostgresChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]
                 async with await psycopg.AsyncConnection.connect(
                     **connection_parameters(), autocommit=True
                 ) as listening:
-                    await listening.execute(f"LISTEN {NOTIFY_CHANNEL}")
-                    await self._tell_everybody()
-                    async for notice in listening.notifies():
-                        with contextlib.suppress(ValueError, KeyError):
-                            told = json.loads(notice.payload)
-                            await self.group_send(told["group"], told["message"])
-            except psycopg.Error as error:
+                    await self._pass_on_from(listening)
+            except (psycopg.Error, OSError) as error:  # a time-out is an OSError
                 logger.warning("live hints are cut off, trying again: %s", type(error).__name__)
                 await asyncio.sleep(1)
+
+    async def _pass_on_from(self, listening: psycopg.AsyncConnection[Any]) -> None:
+        await listening.execute(f"LISTEN {NOTIFY_CHANNEL}")
+        await self._tell_everybody()
+        while True:
+            async for notice in listening.notifies(timeout=PROBE_SECONDS):
+                await self._pass_on(notice.payload)
+            # A peer that vanished without a word looks like silence: ask.
+            async with asyncio.timeout(PROBE_SECONDS):
+                await listening.execute("SELECT 1")
+
+    async def _pass_on(self, payload: str) -> None:
+        # Whoever may connect may NOTIFY; nonsense must not end the listening.
+        with contextlib.suppress(ValueError, KeyError, TypeError, AssertionError):
+            told = json.loads(payload)
+            await self.group_send(told["group"], told["message"])
 
     async def _tell_everybody(self) -> None:
         for group in list(self.groups):
