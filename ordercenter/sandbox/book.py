@@ -250,7 +250,10 @@ class Book:
                 return self.get(facts["shop"], facts["number"])
         return None
 
-    def count(self) -> int:
+    def count(self, shop: str | None = None) -> int:
+        """How many orders there are, of ``shop`` or of all."""
+        if shop is not None:
+            return len(self._orders[shop])
         return sum(len(orders) for orders in self._orders.values())
 
     def shop_by_key(self, channel: str, app_key: str) -> ShopConfig | None:
