@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from typing import Final
 
 from channels_sync.connectors.base import ConnectorFactory
+from channels_sync.connectors.douyin import DouyinConnector
 from channels_sync.connectors.jd import JdConnector
+from channels_sync.connectors.miniprogram import CrmConnector, MiniProgramConnector
 from channels_sync.connectors.pinduoduo import PinduoduoConnector
+from channels_sync.connectors.shopify import ShopifyConnector
 from channels_sync.connectors.taobao import TaobaoConnector
 
 CONNECTORS: Final[Mapping[str, ConnectorFactory]] = {
     "taobao": TaobaoConnector,
     "jd": JdConnector,
     "pinduoduo": PinduoduoConnector,
+    "douyin": DouyinConnector,
+    "shopify": ShopifyConnector,
+    "miniprogram": MiniProgramConnector,
+    "crm_webhook": CrmConnector,
 }

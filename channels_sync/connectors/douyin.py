@@ -320,7 +320,7 @@ class DouyinConnector(BaseConnector):
 
     def read_document(self, body: bytes) -> Document:
         value = loads_strict(body)
-        if isinstance(value, list):
+        if value and isinstance(value, list):
             events = tuple(
                 _read_event(Node.of(one, f"[{index}]"))
                 for index, one in enumerate(value)

@@ -63,8 +63,11 @@ def test_the_reference_covers_the_channels_we_name() -> None:
 
 @pytest.mark.parametrize(("channel", "name"), FILES)
 def test_a_payload_reads_as_expected(channel: str, name: str) -> None:
+    expected = dict(_expected(channel)[name])
+    if str(expected.get("method")).startswith("webhook topic"):
+        del expected["method"]  # it stands in a header, not in the file
     found = json.loads(json.dumps(document_json(document(channel, name))))
-    assert not differences(_expected(channel)[name], found)
+    assert not differences(expected, found)
 
 
 @pytest.mark.parametrize(("channel", "name"), FILES)

@@ -236,10 +236,10 @@ def gift_json(gift: GiftDraft) -> dict[str, Any]:
 def receiver_json(receiver: ReceiverDraft) -> dict[str, Any]:
     """The region only: a name, a phone or a street has no business in a terminal's history."""
     return _plain_dict(
-        province=receiver.province,
-        city=receiver.city,
-        district=receiver.district,
-        town=receiver.town,
+        province=receiver.province or None,
+        city=receiver.city or None,
+        district=receiver.district or None,
+        town=receiver.town or None,
         is_masked=receiver.is_masked,
         oaid=receiver.oaid or None,
     )
