@@ -1,0 +1,1 @@
+"""The couriers, each on its own wire."""

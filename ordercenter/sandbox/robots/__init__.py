@@ -1,0 +1,1 @@
+"""The chat robots that staff are told by."""
