@@ -360,10 +360,12 @@ def china_time(value: Any, name: str) -> datetime | None:
 
     None for the platforms' ways to say "never" (null, empty, year 1, 1970). Raises Unreadable.
     """
-    if value is None or value in _NEVER or value == 0:
+    if value is None or (isinstance(value, int) and value == 0 and value is not False):
         return None
     if not isinstance(value, str):
         raise Unreadable(f"字段 {name} 不是时间")
+    if value in _NEVER:
+        return None
     if not (_NAIVE.fullmatch(value) or _ZONED.fullmatch(value)):
         raise Unreadable(f"字段 {name} 的时间格式不对")
     try:
