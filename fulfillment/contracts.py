@@ -6,12 +6,14 @@ times and its codes become ``TraceStatus`` here, nowhere else. It fails in three
 effect, ask by reference first) and ``CarrierRejected`` (repeating changes nothing).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import ClassVar, Final, Protocol
+
+import httpx
 
 
 class CarrierErrorClass(StrEnum):
@@ -234,10 +236,16 @@ class Carrier(Protocol):
         """The number the carrier holds for this reference, or None when it knows none."""
 
     def cancel(self, client_reference: str, number: str) -> None:
-        """Give the number back. The reference may not be used again afterwards."""
+        """Give the number back. The reference may not be used again afterwards.
+
+        May be repeated after CarrierUnknown.
+        """
 
     def intercept(self, number: str) -> None:
-        """Ask for the parcel to be turned round. Success means asked, not yet turned."""
+        """Ask for the parcel to be turned round. Success means asked, not yet turned.
+
+        May be repeated after CarrierUnknown.
+        """
 
     def traces(self, numbers: Sequence[str]) -> tuple[TraceEventDraft, ...]:
         """Every scan of these numbers, oldest first. A number without a scan gives none."""
@@ -258,10 +266,15 @@ class Carrier(Protocol):
         """Tell what any answer or push of this carrier says. Raises UnreadablePush."""
 
 
-class CarrierMaker(Protocol):
-    """How a carrier is made."""
+class CarrierFactory(Protocol):
+    """Makes a carrier for one account; reading alone needs no client."""
 
-    def __call__(self, access: CarrierAccess) -> Carrier: ...
+    def __call__(
+        self,
+        access: CarrierAccess,
+        client: httpx.Client | None = None,
+        now: Callable[[], datetime] = ...,
+    ) -> Carrier: ...
 
 
 _TURNED_BACK: Final = frozenset({TraceStatus.RETURNING, TraceStatus.RETURNED})

@@ -4,5 +4,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from fulfillment.carriers.sf import SfCarrier
+from fulfillment.contracts import CarrierFactory
 
-CARRIERS: Final[Mapping[str, type[SfCarrier]]] = {SfCarrier.code: SfCarrier}
+CARRIERS: Final[Mapping[str, CarrierFactory]] = {"sf": SfCarrier}

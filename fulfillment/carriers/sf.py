@@ -45,6 +45,9 @@ MAX_TRACE_NUMBERS: Final = 10
 _MIN_TOKEN: Final = 16
 _MAX_REMARK: Final = 100
 _MAX_GOODS_NAME: Final = 60
+_MAX_CODE: Final = 16
+_MAX_TEXT: Final = 500
+_MAX_PLACE: Final = 100
 _CREATE: Final = "EXP_RECE_CREATE_ORDER"
 _UPDATE: Final = "EXP_RECE_UPDATE_ORDER"
 _SEARCH: Final = "EXP_RECE_SEARCH_ORDER_RESP"
@@ -512,11 +515,11 @@ def _event(number: str, row: Mapping[str, Any]) -> TraceEventDraft:
     status, known = _status(code, reason, row)
     return TraceEventDraft(
         number=number.strip(),
-        code=f"{code}+{reason}" if reason else code,
+        code=(f"{code}+{reason}" if reason else code)[:_MAX_CODE],
         status=status,
-        text=text,
+        text=text[:_MAX_TEXT],
         occurred_at=occurred_at,
-        place=str(row.get("acceptAddress") or ""),
+        place=str(row.get("acceptAddress") or "")[:_MAX_PLACE],
         event_id=_event_id(number.strip(), occurred_at, code, reason, text),
         known=known,
         alert=code == _HELD_BY_CUSTOMS or not known,
@@ -570,6 +573,7 @@ def _cargo(goods: Goods) -> Mapping[str, object]:
     if goods.weight_grams is not None:
         cargo["weight"] = _kilograms(goods.weight_grams)
     if goods.amount is not None:
+        # SF takes a number; the shortest decimal of a float with two places is exact.
         cargo |= {"amount": float(goods.amount), "currency": "CNY"}
     return cargo
 
