@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from ordercenter.warroom import views
+
+app_name = "warroom"
+urlpatterns: list[URLPattern] = [
+    path("board/", views.board, name="board"),
+]
