@@ -190,7 +190,7 @@ class Jd(Platform):
             flags = {"success": "true", "numberCode": "10100000"}
             result = {"apiResult": flags, "orderTotal": str(len(self.orders))}
             if rows:
-                result["orderInfoList"] = rows  # type: ignore[assignment]
+                result["orderInfoList"] = rows
             return {key: {"code": "0", "searchorderinfo_result": result}}
         found = _slice(self.refunds, query["pageIndex"], query["pageSize"])
         content = {"success": True, "totalCount": len(self.refunds), "result": found}

@@ -373,7 +373,8 @@ def test_taobao_lists_may_lose_their_wrapper_or_hold_a_single_object() -> None:
     line = order["orders"]["order"][0]
     assert read("taobao", {**order, "orders": {"order": line}}) == plain
     assert read("taobao", {**order, "orders": [line]}) == plain
-    for empty in ({}, None, [], {"promotion_detail": []}):
+    empties: tuple[Any, ...] = ({}, None, [], {"promotion_detail": []})
+    for empty in empties:
         assert read("taobao", {**order, "promotion_details": empty}) == plain
 
 
