@@ -1,0 +1,193 @@
+"""The desk makes things happen, lines break as ordered, and nothing is lost by a restart."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ordercenter.sandbox.book import CLOSED_REFUNDED, CLOSED_UNPAID, WAIT_SHIP, Shipment
+from ordercenter.sandbox.faults import PLATFORM_ERRORS, THROTTLES
+from tests.sandbox.callers import VECTORS, Bench, Clock
+
+PAYLOADS = VECTORS.parent / "payloads"
+PATHS = {
+    "taobao": "/taobao/router/rest",
+    "jd": "/jd/routerjson",
+    "pinduoduo": "/pinduoduo/api/router",
+}
+
+
+def test_what_is_sold_on_demand_is_clean_and_listed(bench: Bench) -> None:
+    sold = bench.control("sell", count=3, shop="TB01")["orders"]
+    assert [(row["shop"], row["kinds"], row["cluster"]) for row in sold] == [("TB01", [], "")] * 3
+    told = bench.http.get("/book/orders", shop="TB01").json()["orders"]
+    assert {row["number"] for row in told} == {row["number"] for row in sold}
+    assert bench.http.get("/book/summary").json()["by_shop"] == {"TB01": 3}
+
+
+def test_cancelling_closes_an_unpaid_order_and_pays_a_paid_one_back(bench: Bench) -> None:
+    unpaid, paid = bench.sell_paid("TB01", 2)
+    unpaid.state, unpaid.paid = "wait_pay", None
+    for order in (unpaid, paid):
+        bench.control("cancel", shop="TB01", number=order.number)
+    assert (unpaid.state, paid.state) == (CLOSED_UNPAID, CLOSED_REFUNDED)
+    assert "error" in bench.control("cancel", shop="TB01", number=paid.number)
+
+
+def test_paying_on_demand_pays(bench: Bench) -> None:
+    order = bench.sell_paid("JD01")[0]
+    order.state, order.paid, order.paid_fen = "wait_pay", None, 0
+    bench.clock.pass_by(9)
+    bench.control("pay", shop="JD01", number=order.number)
+    assert (order.state, order.paid, order.paid_fen) == (
+        WAIT_SHIP, bench.clock.now, order.payable_fen,
+    )  # fmt: skip
+    assert "error" in bench.control("pay", shop="JD01", number=order.number)
+
+
+def test_a_new_address_is_refused_once_the_parcel_has_gone(bench: Bench) -> None:
+    order = bench.sell_paid("TB01")[0]
+    old = order.receiver.address
+    assert bench.control("address", shop="TB01", number=order.number)["receiver"]["address"] != old
+    bench.book.ship(order, Shipment("SF", "SF0000000000001", [], bench.clock.now))
+    assert "error" in bench.control("address", shop="TB01", number=order.number)
+
+
+def test_nonsense_at_the_desk_is_refused_in_words(bench: Bench) -> None:
+    assert "没有店铺" in bench.control("sell", shop="XX")["error"]
+    assert "没有订单" in bench.control("pay", shop="TB01", number="1")["error"]
+    assert bench.http.post("/control/sell", json=[1]).status_code == 409
+    assert bench.http.post("/control/sell", json={"count": "x"}).status_code == 400
+    assert "error" in bench.control("fault", platform="taobao", kind="flood")
+    assert "error" in bench.control("rate", rate=-1)
+
+
+@pytest.mark.parametrize("platform", sorted(PATHS))
+def test_ordered_faults_are_served_one_call_each_and_then_it_works_again(
+    bench: Bench, platform: str
+) -> None:
+    kinds = ["error5xx", "html_200", "platform_error", "throttle"]
+    for kind in kinds:
+        bench.control("fault", platform=platform, kind=kind, count=1)
+    answers = [bench.http.post(PATHS[platform], data={"format": "json"}) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [503, 200, 200, 200, 200]
+    assert "html" in answers[1].headers["content-type"]
+    assert answers[2].json() == PLATFORM_ERRORS[platform]
+    assert answers[3].json() == THROTTLES[platform]
+    fresh = answers[4].json()["error_response"]
+    assert str(fresh.get("code") or fresh.get("error_code")) in {"40", "14", "10001"}
+
+
+@pytest.mark.parametrize("platform", sorted(PATHS))
+def test_the_faults_of_a_platform_look_like_the_captured_ones(platform: str) -> None:
+    names = {
+        "taobao": ("error_remote_timeout", "error_call_limited"),
+        "jd": ("error_backend_unavailable", "error_call_limited"),
+        "pinduoduo": ("error_internal", "error_too_frequent"),
+    }[platform]
+    for said, name in zip((PLATFORM_ERRORS, THROTTLES), names, strict=True):
+        captured = json.loads((PAYLOADS / platform / f"{name}.json").read_text(encoding="utf-8"))
+        ours = said[platform]["error_response"]
+        theirs = captured["error_response"]
+        assert ours.keys() == theirs.keys()
+        assert {k: v for k, v in ours.items() if k != "request_id"} == {
+            k: v for k, v in theirs.items() if k != "request_id"
+        }
+
+
+def test_half_a_body_is_the_true_answer_cut_and_a_write_has_taken_effect(bench: Bench) -> None:
+    order = bench.sell_paid("TB01")[0]
+    bench.control("fault", platform="taobao", kind="half_body", count=1)
+    with pytest.raises(json.JSONDecodeError):
+        bench.top(
+            "taobao.logistics.offline.send", tid=order.number, out_sid="SF1", company_code="SF"
+        )
+    assert [parcel.tracking_number for parcel in order.shipments] == ["SF1"]
+
+
+def test_one_platform_breaks_alone(bench: Bench) -> None:
+    bench.control("fault", platform="jd", kind="error5xx", count=9)
+    now = bench.clock.now
+    assert "error_response" not in bench.trades(now - 60, now)
+    assert bench.control("fault", kind="none") == {"due": {}}
+    assert "error_response" not in bench.jd_search(now - 60, now)
+
+
+def test_a_restarted_sandbox_has_the_same_book(tmp_path: Path) -> None:
+    clock = Clock()
+    before = Bench(data_dir=tmp_path, clock=clock, rate=1.0, trouble=0.3)
+    for _ in range(200):
+        clock.pass_by(1)
+        before.market.tick()
+    order = before.sell_paid("TB01")[0]
+    before.book.ship(order, Shipment("SF", "SF0000000000001", [], clock.now))
+    waiting = before.market.sell("duplicate", shop="JD01")[1]
+    facts = [asdict(order) for order in before.book.all_orders()]
+    records = dict(before.book.records)
+    before.book.close()
+    after = Bench(data_dir=tmp_path, clock=clock, rate=1.0, trouble=0.3)
+    assert [asdict(order) for order in after.book.all_orders()] == facts
+    assert dict(after.book.records) == records
+    start = clock.now - 300
+    assert [o.number for o in after.book.changed("TB01", start, clock.now)] == [
+        o.number for o in after.book.orders("TB01")
+    ]
+    # Appointments are kept, and new buyers are new.
+    for _ in range(240):
+        clock.pass_by(1)
+        after.market.tick()
+    assert after.book.get("JD01", waiting.number) is not None
+    buyers = [o.buyer.buyer_id for o in after.book.all_orders() if not o.cluster]
+    assert len(buyers) == len(set(buyers))
+    after.book.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def started(port: int, data_dir: Path) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable, "-m", "ordercenter.sandbox", "--port", str(port), "--rate", "0",
+        "--data-dir", str(data_dir), "--center", "http://127.0.0.1:9",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    for _ in range(100):
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/book/summary", timeout=1)
+        except httpx.TransportError:
+            time.sleep(0.1)
+        else:
+            return process
+    process.kill()
+    pytest.fail("the sandbox did not start within 10 s")
+
+
+def test_the_program_serves_falls_silent_when_told_and_stops_on_request(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = started(port, tmp_path)
+    try:
+        httpx.post(f"{url}/control/sell", json={"count": 5})
+        httpx.post(f"{url}/control/fault", json={"platform": "jd", "kind": "silence"})
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/jd/routerjson", timeout=0.5)
+        assert httpx.post(f"{url}/jd/routerjson").json()["error_response"]["code"] == "14"
+    finally:
+        process.terminate()
+        assert process.wait(timeout=15) is not None
+    process = started(port, tmp_path)
+    try:
+        assert httpx.get(f"{url}/book/summary").json()["orders"] == 5
+    finally:
+        process.terminate()
+        process.wait(timeout=15)
