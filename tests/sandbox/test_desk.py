@@ -45,9 +45,12 @@ def test_paying_on_demand_pays(bench: Bench) -> None:
     order.state, order.paid, order.paid_fen = "wait_pay", None, 0
     bench.clock.pass_by(9)
     bench.control("pay", shop="JD01", number=order.number)
-    assert (order.state, order.paid, order.paid_fen) == (
-        WAIT_SHIP, bench.clock.now, order.payable_fen,
-    )  # fmt: skip
+    told = bench.http.get("/book/order", shop="JD01", number=order.number).json()
+    assert (told["state"], told["paid"], told["paid_fen"]) == (
+        WAIT_SHIP,
+        bench.clock.now,
+        order.payable_fen,
+    )
     assert "error" in bench.control("pay", shop="JD01", number=order.number)
 
 

@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 
 from ordercenter.sandbox.book import Book, ShopConfig
 from ordercenter.sandbox.platforms import jd, pinduoduo, taobao
-from ordercenter.sandbox.wire import read_beijing
+from ordercenter.sandbox.wire import beijing, read_beijing
 from tests.sandbox.callers import Bench, Clock, Wire, vectors
 
 TAOBAO, JD, PINDUODUO = vectors("taobao"), vectors("jd"), vectors("pinduoduo")
@@ -106,14 +106,14 @@ def test_a_clock_beyond_the_tolerance_is_refused(bench: Bench, late: int) -> Non
     assert "error_response" not in at_time(bench, inside, taobao_too=True)
     assert at_time(bench, outside, taobao_too=True)["error_response"]["code"] == 41
     assert at_time(bench, outside, taobao_too=False)["error_response"]["error_code"] == 10001
-    stamp = taobao.beijing(now + late * 370)
+    stamp = beijing(now + late * 370)
     assert jos_at(bench, stamp)["error_response"]["code"] == "8"
-    assert "error_response" not in jos_at(bench, taobao.beijing(now + late * 350))
+    assert "error_response" not in jos_at(bench, beijing(now + late * 350))
 
 
 def at_time(bench: Bench, at: float, *, taobao_too: bool) -> dict[str, Any]:
     if taobao_too:
-        stamp = taobao.beijing(at)
+        stamp = beijing(at)
         return bench.trades(bench.clock.now - 60, bench.clock.now, timestamp=stamp)
     stamp = str(int(at))
     return bench.pdd_list(bench.clock.now - 60, bench.clock.now, timestamp=stamp)
@@ -142,7 +142,7 @@ def test_a_parameter_changed_on_the_way_is_refused(bench: Bench) -> None:
     shop = bench.shop("TB01")
     sent = {
         "app_key": shop.app_key, "method": "taobao.trade.memo.update", "v": "2.0",
-        "session": shop.access_token, "timestamp": taobao.beijing(bench.clock.now),
+        "session": shop.access_token, "timestamp": beijing(bench.clock.now),
         "format": "json", "sign_method": "md5", "tid": "1", "memo": "原文",
     }  # fmt: skip
     sent["sign"] = taobao.sign(sent, shop.app_secret, "md5")
