@@ -94,14 +94,14 @@ REFUNDING: Final = frozenset({2, 3})
 REFUNDED: Final = 4
 AFTER_SALES: Final[Mapping[int, str]] = {
     0: "none",
-    **dict.fromkeys((2, 3, 4, 5, 6, 7, 8, 31, 32, 33), "in_progress"),
-    **dict.fromkeys((9, 11, 12, 13, 17), "closed"),
+    **dict.fromkeys((2, 3, 4, 5, 7, 8, 31, 32, 33), "in_progress"),
+    # 6: the merchant turned it down and may ship. If the buyer asks again, the number changes.
+    **dict.fromkeys((6, 9, 11, 12, 13, 17), "closed"),
     10: "refunded",
     **dict.fromkeys((14, 15, 18), "in_progress"),
     16: "done",
     **dict.fromkeys(range(21, 28), "in_progress"),
 }
-TURNED_DOWN: Final = 6
 REFUND_ONLY: Final = 2
 GOODS_COME_BACK: Final = frozenset({3, 4})
 
@@ -481,7 +481,7 @@ def _refund(refund: Node) -> RefundDraft:
     raw = refund.whole("after_sales_status")
     kind = refund.whole("after_sales_type")
     state = AFTER_SALES.get(raw, "in_progress")  # an unknown word holds the parcel
-    stands = state in {"in_progress", "refunded"} and raw != TURNED_DOWN
+    stands = state in {"in_progress", "refunded"}
     return RefundDraft(
         channel=PinduoduoConnector.channel,
         refund_id=refund.id("id"),

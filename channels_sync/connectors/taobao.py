@@ -87,7 +87,8 @@ REFUND_STATES: Final[Mapping[str, str]] = {
     "WAIT_SELLER_AGREE": "in_progress",
     "WAIT_BUYER_RETURN_GOODS": "in_progress",
     "WAIT_SELLER_CONFIRM_GOODS": "in_progress",
-    "SELLER_REFUSE_BUYER": "in_progress",  # the buyer may still change the request or appeal
+    # The merchant has decided to ship. If the buyer asks again, the word changes back.
+    "SELLER_REFUSE_BUYER": "closed",
     "CLOSED": "closed",
     "SUCCESS": "refunded",
 }
@@ -442,7 +443,7 @@ def _refund(refund: Node) -> RefundDraft:
     if state == "refunded" and dispute in EXCHANGES:
         state = "done"
     asks_money_only = dispute in {"", "REFUND"} and not returns
-    stands = state in {"in_progress", "refunded"} and raw != "SELLER_REFUSE_BUYER"
+    stands = state in {"in_progress", "refunded"}
     return RefundDraft(
         channel=TaobaoConnector.channel,
         refund_id=refund.id("refund_id"),

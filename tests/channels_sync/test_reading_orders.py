@@ -143,7 +143,7 @@ def test_a_pinduoduo_order_goes_only_when_every_axis_allows(
     ("state", "expected"),
     [
         ("WAIT_SELLER_AGREE", "in_progress"),
-        ("SELLER_REFUSE_BUYER", "in_progress"),
+        ("SELLER_REFUSE_BUYER", "closed"),
         ("A_NEW_WORD", "in_progress"),
         ("SUCCESS", "refunded"),
         ("CLOSED", "closed"),
@@ -163,7 +163,7 @@ def test_an_open_taobao_refund_shows_on_its_line(state: str | None, expected: st
         ({}, "in_progress", False, True),
         ({"status": "SUCCESS"}, "refunded", False, True),
         ({"status": "CLOSED"}, "closed", False, False),
-        ({"status": "SELLER_REFUSE_BUYER"}, "in_progress", False, False),
+        ({"status": "SELLER_REFUSE_BUYER"}, "closed", False, False),
         ({"has_good_return": True}, "in_progress", True, False),
         ({"dispute_type": "REFUND_AND_RETURN"}, "in_progress", True, False),
         ({"dispute_type": "TMALL_EXCHANGE"}, "in_progress", False, False),
@@ -203,7 +203,7 @@ def test_a_jd_application_counts_fen(status: Any, state: str, intercept: bool) -
     [
         (2, 2, "in_progress", True),
         (10, 2, "refunded", True),
-        (6, 2, "in_progress", False),
+        (6, 2, "closed", False),
         (12, 2, "closed", False),
         (3, 3, "in_progress", False),
         (16, 4, "done", False),
