@@ -237,8 +237,6 @@ class Market:
 
     def _place(self, order: Order) -> None:
         order.modified = self.book.clock()
-        if self.book.shops[order.shop].channel == "shopify":
-            order.extra["name"] = f"#{1001 + self.book.count(order.shop)}"
         self.book.add(order)
         self._remember(order)
 
