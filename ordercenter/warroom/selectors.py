@@ -154,8 +154,8 @@ class Board:
     canceled_today: int
     statuses: Sequence[StatusRow]
     stages: Sequence[StageRow]
-    holds: Sequence[HoldRow]
-    more_holds: int
+    all_holds: Sequence[HoldRow]
+    """Every reason there is; the board has room for the first."""
     shops: Sequence[ShopRow]
     interceptions: Sequence[Interception]
     rush: Sequence[RushRow]
@@ -169,6 +169,19 @@ class Board:
     @property
     def held_count(self) -> int:
         return sum(row.held for row in self.statuses)
+
+    @property
+    def held_level(self) -> Level:
+        levels = {row.level for row in self.all_holds}
+        return level(warn=Level.WARN in levels, bad=Level.BAD in levels)
+
+    @property
+    def more_holds(self) -> int:
+        return len(self.all_holds[HOLD_ROWS:])
+
+    @property
+    def holds(self) -> Sequence[HoldRow]:
+        return self.all_holds[:HOLD_ROWS]
 
     @property
     def late_count(self) -> int:
@@ -207,8 +220,7 @@ def board(now: datetime) -> Board:
         canceled_today=day.canceled,
         statuses=_statuses(now),
         stages=_stages(now),
-        holds=holds[:HOLD_ROWS],
-        more_holds=len(holds[HOLD_ROWS:]),
+        all_holds=holds,
         shops=_shops(now, day),
         interceptions=_interceptions(),
         rush=_rush(now),
