@@ -48,6 +48,8 @@ CLEAR: Final = ("shopify", "miniprogram")
 """The channels that tell phone and IP."""
 ONE_DOOR: Final = ("douyin", "pinduoduo", "shopify", "miniprogram")
 """The channels on which two orders to one door can be told."""
+BUYER_TOLD: Final = tuple(channel for channel in MIX if channel != "pinduoduo")
+"""Pinduoduo says nothing of who bought."""
 ONE_LINE: Final = frozenset({"pinduoduo"})
 GIFTS_OUTSIDE: Final = frozenset({"pinduoduo"})
 
@@ -95,7 +97,7 @@ class Trouble:
 
 
 TROUBLES: Final[dict[str, Trouble]] = {
-    "duplicate": Trouble(14, orders=2),
+    "duplicate": Trouble(14, BUYER_TOLD, orders=2),
     "same_ip": Trouble(8, CLEAR, orders=2),
     "phone_burst": Trouble(4, CLEAR, orders=4),
     "gift_without_main": Trouble(10),

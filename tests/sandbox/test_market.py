@@ -168,6 +168,7 @@ def test_a_duplicate_is_one_buyer_and_one_sku_within_five_minutes(day: Bench) ->
         assert first.buyer.buyer_id == second.buyer.buyer_id
         assert first.lines[0].sku_code == second.lines[0].sku_code
         assert 0 < second.created - first.created <= 300
+        assert day.book.shops[first.shop].channel != "pinduoduo"  # it never tells who bought
 
 
 def test_one_ip_is_two_buyers_within_ten_seconds_where_it_can_be_seen(day: Bench) -> None:

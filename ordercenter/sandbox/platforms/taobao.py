@@ -445,7 +445,7 @@ def line_body(shop: ShopConfig, order: Order, line: Line) -> dict[str, Any]:
         "oid_str": line.line_id,
         "num_iid": item_id(line),
         "sku_id": line.platform_sku_id or "",
-        "outer_iid": f"SPU-{item_id(line) % 100_000:05d}",
+        "outer_iid": f"SPU-{item_id(line) % 100_000:05d}" if line.outer_code else "",
         "outer_sku_id": line.outer_code or "",
         "title": line.title,
         "num": line.quantity,
