@@ -566,7 +566,8 @@ def _refund_state(info: Node, related: list[Node]) -> str:
         return "closed"
     if status == _EXCHANGE_DONE:
         return "done"
-    if status != _REFUND_DONE:
+    money = info.whole("refund_status", default=0)
+    if status != _REFUND_DONE or money in _REFUND_FAILED_OR_WAITING:
         return "in_progress"
     lines = sum((line.fen("pay_amount", default=NO_MONEY) for line in related), NO_MONEY)
     freight = sum((line.fen("post_amount", default=NO_MONEY) for line in related), NO_MONEY)
