@@ -109,6 +109,8 @@ class Spelling:
     scope: frozenset[str]
     alone: bool = True
     """May be read without anything above it having been named."""
+    is_zone: bool = False
+    """A zone that is no division (雄安新区); ``division`` is the lowest that surely holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,9 @@ class Atlas:
     counties: Mapping[tuple[str, str], tuple[Division, ...]]
     """(province or city code, spelling) to the counties surest meant."""
     full_counties: frozenset[str]
-    zones: Mapping[str, str]
+    only_city: Mapping[str, Division]
+    """The city of each municipality, which is the municipality."""
+    zones: tuple[Spelling, ...]
     traditional: Mapping[int, str] = field(default_factory=dict)
 
     def ancestry(self, division: Division) -> tuple[Division, ...]:
@@ -277,13 +281,7 @@ def _city_or_county(known: Atlas, province: str, name: str) -> tuple[Division, b
             if found is not None and len(found) == 1:
                 return found[0], False
     if not name or name in _NO_CITY or known.provinces.get(name) == province:
-        only = [
-            one
-            for one in known.divisions.values()
-            if one.parent == province and one.level is Level.CITY
-        ]
-        # A municipality is its own city.
-        return (only[0] if len(only) == 1 else top), False
+        return known.only_city.get(province, top), False
     return top, True
 
 
@@ -344,7 +342,17 @@ def atlas() -> Atlas:
             for one in spellings
             if one.kind is Kind.FULL and one.alone and one.division.level is Level.COUNTY
         ),
-        zones=aliases["zones"],
+        only_city={
+            one.parent: one
+            for one in divisions.values()
+            if one.level is Level.CITY and one.name == divisions[one.parent].name
+        },
+        zones=tuple(
+            Spelling(
+                text, divisions[code], Kind.ALIAS, _scope(divisions, divisions[code]), is_zone=True
+            )
+            for text, code in aliases["zones"].items()
+        ),
         traditional={ord(a): b for a, b in zip(letters[::2], letters[1::2], strict=True)},
     )
 
@@ -408,6 +416,8 @@ def _all_spellings(
         for text, kind in names.items():
             yield Spelling(text, division, kind, scope, alone=_stands_alone(division, text))
     for code, texts in zones.items():
+        for text in aliases["divisions"].get(code, ()):
+            texts.setdefault(text, Kind.ALIAS)
         scope = _scope(divisions, divisions[code])
         for text, kind in texts.items():
             yield Spelling(text, divisions[code], kind, scope, alone=False)
@@ -429,11 +439,9 @@ def _scope(divisions: Mapping[str, Division], division: Division) -> frozenset[s
 
 
 def _stands_alone(division: Division, text: str) -> bool:
-    """东区 and 松山湖 mean something only once their city is named; 和县 is itself anywhere."""
-    if division.level is not Level.COUNTY:
-        return True
-    is_clear = len(text) >= _CLEAR or text[-1] in "县市"
-    return is_clear and not division.is_town
+    """A town and a 东区 mean something only once their city is named; 和县 is itself anywhere."""
+    is_clear = text != division.name or len(text) >= _CLEAR or text[-1] in "县市"
+    return division.level is not Level.COUNTY or (is_clear and not division.is_town)
 
 
 def _derived(division: Division, present: set[str]) -> Iterator[tuple[str, Kind]]:
