@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,21 +40,36 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return given
 
 
-async def serve(sandbox: Sandbox, host: str, port: int) -> None:
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port, or leave with one line that says what to do."""
+    taken = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+    except OSError as error:
+        reason = error.strerror or error
+        sys.exit(f"沙箱无法监听 {host}:{port}（{reason}）：请停掉占用者，或用 --port 换一个端口")
+    return taken
+
+
+async def serve(sandbox: Sandbox, taken: socket.socket) -> None:
     """Answer, sell and push until told to stop; a part that breaks breaks the whole."""
     server = uvicorn.Server(
-        uvicorn.Config(sandbox.app, host=host, port=port, log_level="warning", lifespan="off")
+        uvicorn.Config(
+            sandbox.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1
+        )
     )
     async with asyncio.TaskGroup() as parts:
         running = [parts.create_task(sandbox.market.run())]
         running += [parts.create_task(pusher.run()) for pusher in sandbox.pushers]
-        await server.serve()
+        await server.serve(sockets=[taken])
         for task in running:
             task.cancel()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     given = arguments(argv)
+    taken = listen(given.host, given.port)
     seller = load_seller(given.seller)
     book = Book(seller.shops, given.data_dir)
     sandbox = build(
@@ -67,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.stdout.write(f"沙箱平台：http://{given.host}:{given.port}，已有订单 {book.count()} 笔\n")
     sys.stdout.flush()
     try:
-        asyncio.run(serve(sandbox, given.host, given.port))
+        asyncio.run(serve(sandbox, taken))
     except KeyboardInterrupt:
         log.info("stopped")
     finally:

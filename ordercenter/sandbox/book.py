@@ -232,8 +232,7 @@ class Book:
         rows = self._by_modified[shop]
         first = bisect_left(rows, (float(int(start)), ""))
         last = bisect_right(rows, (float(int(end)) + 1, ""))
-        found = (self._orders[shop][number] for _, number in rows[first:last])
-        return [order for order in found if int(start) <= int(order.modified) <= int(end)]
+        return [self._orders[shop][number] for _, number in rows[first:last]]
 
     def get(self, shop: str, number: str) -> Order | None:
         return self._orders.get(shop, {}).get(number)

@@ -1,6 +1,7 @@
 """The desk makes things happen, lines break as ordered, and nothing is lost by a restart."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -185,9 +186,16 @@ def test_the_program_serves_falls_silent_when_told_and_stops_on_request(tmp_path
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{url}/jd/routerjson", timeout=0.5)
         assert httpx.post(f"{url}/jd/routerjson").json()["error_response"]["code"] == "14"
+        second = subprocess.run(
+            [sys.executable, "-m", "ordercenter.sandbox", "--port", str(port),
+             "--data-dir", str(tmp_path / "second")],
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert (second.returncode, second.stdout) == (1, "")
+        assert "--port" in second.stderr
     finally:
         process.terminate()
-        assert process.wait(timeout=15) is not None
+        assert process.wait(timeout=15) in {0, -signal.SIGTERM}
     process = started(port, tmp_path)
     try:
         assert httpx.get(f"{url}/book/summary").json()["orders"] == 5
