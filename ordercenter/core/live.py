@@ -22,6 +22,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import connection, transaction
 
 NOTIFY_CHANNEL: Final = "ordercenter_live"
+LISTENER_NAME: Final = "ordercenter live hints"
 PUSH_SECONDS: Final = 0.2
 PUSH_PAUSE_SECONDS: Final = 10.0
 PROBE_SECONDS: Final = 10.0
@@ -98,7 +99,8 @@ class PostgresChannelLayer(InMemoryChannelLayer):  # type: ignore[misc]
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    **connection_parameters(), autocommit=True
+                    **{**connection_parameters(), "application_name": LISTENER_NAME},
+                    autocommit=True,
                 ) as listening:
                     await self._pass_on_from(listening)
             except (psycopg.Error, OSError) as error:  # a time-out is an OSError
