@@ -1,7 +1,13 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
 
 class ConsoleConfig(AppConfig):
     name = "ordercenter.console"
     verbose_name = _("工作台")
+
+    def ready(self) -> None:
+        from ordercenter.console.access import ensure_groups_after_migrate  # noqa: PLC0415
+
+        post_migrate.connect(ensure_groups_after_migrate, sender=self)

@@ -1,9 +1,194 @@
-"""The admin's side bar: what this user's role can use, and nothing else."""
+"""Where this user's role has something to do: the menus, the admin's side bar, the desk."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
+from django.apps import apps
+from django.db.models import Count, Q
+from django.db.models.functions import Now
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from fulfillment.models import StageTask
+from ordercenter.console.access import grants_roles, may_any
+from ordercenter.console.selectors import open_holds
+from ordercenter.core.policy import AnyUser, Can, Role, roles_of, sees_all
+from ordercenter.orders.states import Disposition, Tier
+
+WORKERS: Final = frozenset(
+    {
+        Role.CLERK,
+        Role.FINANCE,
+        Role.PICKER,
+        Role.PACKER,
+        Role.WAREHOUSE_SUPERVISOR,
+        Role.OPERATIONS_SUPERVISOR,
+    }
+)
+"""Who has stage tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One entry of a menu."""
+
+    name: str
+    label: str | Promise
+    icon: str
+    url: str
+    is_here: bool = False
+
+
+# name of the page, label, icon of the admin theme, who has something to do there
+_PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
+    ("wall", _("审核墙"), "gpp_maybe", (Can.VIEW_ORDERS,)),
+    ("work", _("我的任务"), "task_alt", ()),
+    ("scan", _("打包台"), "barcode_scanner", (Can.PACK,)),
+    ("approvals", _("冻结审批"), "lock_open", (Can.ASK_TIER3, Can.APPROVE_TIER3)),
+    ("warroom:board", _("作战看板"), "monitoring", (Can.VIEW_BOARD,)),
+    ("warroom:health", _("店铺健康"), "monitor_heart", (Can.VIEW_HEALTH,)),
+)
+
+
+def address_of(name: str) -> str:
+    """The address of a page, empty where this installation has no such page."""
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""
+
+
+def _works(user: AnyUser) -> bool:
+    return bool(roles_of(user) & WORKERS)
+
+
+def places(request: HttpRequest) -> list[Place]:
+    """The pages this user can use, in the order of the menu."""
+    user = request.user
+    found = []
+    for name, label, icon, rights in _PLACES:
+        url = address_of(name)
+        if url and (may_any(user, rights) if rights else _works(user)):
+            is_here = request.path == url if name == "work" else request.path.startswith(url)
+            found.append(Place(name.rpartition(":")[2], label, icon, url, is_here))
+    return found
+
+
+def home_of(request: HttpRequest) -> str:
+    """Where a user begins: the page with his first duty."""
+    roles = roles_of(request.user)
+    if Role.CEO in roles:
+        return address_of("approvals")
+    if roles & {Role.REVIEWER, Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR}:
+        return address_of("wall")
+    if roles & {Role.PACKER}:
+        return address_of("scan")
+    if roles & WORKERS:
+        return address_of("work")
+    if Role.SCREEN in roles and address_of("warroom:board"):
+        return address_of("warroom:board")
+    return address_of("admin:index")
+
+
+# heading and (model, label, icon, who may see it) of the admin's own pages
+_ADMIN: Final[tuple[tuple[Promise, tuple[tuple[str, str, tuple[Can, ...]], ...]], ...]] = (
+    (
+        _("订单"),
+        (
+            ("orders_salesorder", "receipt_long", (Can.VIEW_ORDERS,)),
+            ("orders_orderhold", "block", (Can.VIEW_ORDERS,)),
+            ("fulfillment_stagetask", "checklist", (Can.VIEW_ORDERS,)),
+            ("fulfillment_parcel", "package_2", (Can.VIEW_ORDERS,)),
+            ("fulfillment_waybill", "local_shipping", (Can.VIEW_ORDERS,)),
+            ("risk_verdict", "policy", (Can.VIEW_ORDERS,)),
+            ("audit_auditrecord", "history", (Can.READ_AUDIT,)),
+        ),
+    ),
+    (
+        _("货品与库存"),
+        (
+            ("catalog_sku", "category", (Can.EDIT_MAPPING,)),
+            ("catalog_bundle", "package", (Can.EDIT_MAPPING,)),
+            ("catalog_listing", "link", (Can.EDIT_MAPPING,)),
+            ("catalog_giftstrategy", "redeem", (Can.EDIT_MAPPING,)),
+            ("inventory_stocklevel", "inventory_2", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
+            ("inventory_reservation", "bookmark", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
+            ("inventory_stockmovement", "swap_horiz", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
+            ("inventory_warehouse", "warehouse", (Can.EDIT_MAPPING,)),
+            ("inventory_virtualwarehouse", "domain", (Can.EDIT_MAPPING,)),
+        ),
+    ),
+    (
+        _("规则与环节"),
+        (
+            ("risk_ruleset", "rule", (Can.EDIT_RULES, Can.REVIEW)),
+            ("fulfillment_stageclock", "timer", (Can.EDIT_RULES,)),
+        ),
+    ),
+    (
+        _("平台与对接"),
+        (
+            ("catalog_shop", "storefront", (Can.EDIT_SHOPS,)),
+            ("channels_sync_shopcredential", "key", (Can.EDIT_SHOPS,)),
+            ("channels_sync_inboxmessage", "inbox", (Can.VIEW_HEALTH,)),
+            ("channels_sync_outboundmessage", "outbox", (Can.VIEW_HEALTH,)),
+            ("fulfillment_carrieraccount", "airport_shuttle", (Can.EDIT_SHOPS,)),
+            ("notices_robot", "smart_toy", (Can.EDIT_SHOPS,)),
+        ),
+    ),
+    (
+        _("人员"),
+        (
+            ("auth_user", "group", ()),
+            ("catalog_shopassignment", "assignment_ind", (Can.EDIT_MAPPING,)),
+            ("inventory_warehouseassignment", "badge", (Can.EDIT_MAPPING,)),
+        ),
+    ),
+)
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    return []
+    """What the admin theme lists at its side: what this role can use, and nothing else."""
+    from_places = [
+        {"title": place.label, "icon": place.icon, "link": place.url} for place in places(request)
+    ]
+    groups: list[dict[str, Any]] = [{"title": _("工作台"), "items": from_places}]
+    for heading, models in _ADMIN:
+        items = [
+            {"title": _title(name), "icon": icon, "link": url}
+            for name, icon, rights in models
+            if (url := address_of(f"admin:{name}_changelist")) and _may_see(request, rights)
+        ]
+        groups.append({"title": heading, "separator": True, "items": items})
+    return [group for group in groups if group["items"]]
+
+
+def _may_see(request: HttpRequest, rights: tuple[Can, ...]) -> bool:
+    return may_any(request.user, rights) if rights else grants_roles(request.user)
+
+
+def _title(name: str) -> str:
+    app_label, _sep, model = name.rpartition("_")
+    return str(apps.get_model(app_label, model)._meta.verbose_name)
+
+
+def desk(request: HttpRequest) -> dict[str, Any]:
+    """The short numbers of the first page, within this user's rights."""
+    figures: dict[str, Any] = {"places": places(request), "figures": []}
+    if may_any(request.user, (Can.VIEW_ORDERS,)):
+        counted = open_holds(request.user).aggregate(
+            waiting=Count("order_id", distinct=True, filter=Q(disposition=Disposition.WAITING)),
+            frozen=Count("order_id", distinct=True, filter=Q(tier=Tier.FREEZE)),
+            asked=Count("order_id", distinct=True, filter=Q(disposition=Disposition.ESCALATED)),
+        )
+        figures["figures"] += [
+            (_("待审核订单"), counted["waiting"], address_of("wall"), False),
+            (_("三级冻结"), counted["frozen"], address_of("approvals"), counted["frozen"] > 0),
+            (_("待总经理批准"), counted["asked"], address_of("approvals"), False),
+        ]
+    if sees_all(request.user):
+        overdue = StageTask.objects.filter(state=StageTask.State.OPEN, due_at__lt=Now()).count()
+        figures["figures"].append((_("超时任务"), overdue, address_of("work"), overdue > 0))
+    return figures

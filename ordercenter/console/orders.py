@@ -1,0 +1,303 @@
+"""One order: everything known of it, and the decisions people take about it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.utils.functional import Promise
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST, require_safe
+
+from ordercenter.audit.models import AuditRecord
+from ordercenter.console import selectors
+from ordercenter.console.access import me, page
+from ordercenter.console.reasons import QUICK, checked_reason
+from ordercenter.console.selectors import ORDER
+from ordercenter.core.actor import Actor, ActorKind
+from ordercenter.core.errors import InvalidInput, OrderCenterError
+from ordercenter.core.policy import Can, allows
+from ordercenter.orders.models import OrderHold, SalesOrder
+from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus
+from ordercenter.pipeline import decisions
+
+MOST_HOLDS: Final = 100
+RECEIVER_FIELDS: Final = (
+    ("name", _("收货人"), 64),
+    ("phone", _("电话"), 32),
+    ("province", _("省"), 32),
+    ("city", _("市"), 32),
+    ("district", _("区县"), 32),
+    ("address", _("详细地址"), 200),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a user was shown and what he decided on it."""
+
+    order: SalesOrder
+    version: int
+    hold_ids: tuple[int, ...]
+    reason: str
+    request: HttpRequest
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "user": me(self.request),
+            "actor": Actor.of(self.request),
+            "seen_version": self.version,
+            "reason": self.reason,
+        }
+
+
+def _release(it: Decision) -> None:
+    decisions.release_order(it.order.pk, it.hold_ids, **it.facts())
+
+
+def _return(it: Decision) -> None:
+    decisions.return_for_edit(it.order.pk, **it.facts())
+
+
+def _after_sales(it: Decision) -> None:
+    decisions.hand_to_after_sales(it.order.pk, **it.facts())
+
+
+def _ask(it: Decision) -> None:
+    decisions.ask_release(it.order.pk, **it.facts())
+
+
+def _approve(it: Decision) -> None:
+    decisions.approve_release(it.order.pk, **it.facts())
+
+
+def _refuse(it: Decision) -> None:
+    decisions.refuse_release(it.order.pk, **it.facts())
+
+
+def _cancel(it: Decision) -> None:
+    decisions.cancel_order(it.order.pk, **it.facts())
+
+
+def _freeze(it: Decision) -> None:
+    facts = it.facts()
+    del facts["seen_version"]  # a freeze counts whatever happened meanwhile
+    decisions.freeze_order(it.order.pk, **facts)
+
+
+VERBS: Final[Mapping[str, tuple[Callable[[Decision], None], Promise]]] = {
+    "release": (_release, _("%(number)s 已放行")),
+    "return": (_return, _("%(number)s 已退回修改")),
+    "after_sales": (_after_sales, _("%(number)s 已转售后")),
+    "ask": (_ask, _("%(number)s 已申请解冻，等待总经理批准")),
+    "approve": (_approve, _("%(number)s 已批准解冻")),
+    "refuse": (_refuse, _("%(number)s 已驳回解冻申请")),
+    "cancel": (_cancel, _("%(number)s 已取消")),
+    "freeze": (_freeze, _("%(number)s 已冻结")),
+}
+
+
+def order_in_scope(request: HttpRequest, number: str) -> SalesOrder:
+    """The order of this number; 404 where it does not exist for this user."""
+    order = (
+        SalesOrder.objects.visible_to(request.user)
+        .select_related("shop")
+        .defer("receiver_sealed")
+        .filter(number=number)
+        .first()
+    )
+    if order is None:
+        raise Http404
+    return order
+
+
+@require_safe
+@page(Can.VIEW_ORDERS)
+def order_page(request: HttpRequest, number: str) -> HttpResponse:
+    return _draw(request, order_in_scope(request, number))
+
+
+@require_POST
+@page(Can.VIEW_ORDERS)
+def decide(request: HttpRequest, number: str) -> HttpResponse:
+    """Carry out one decision; a second press of the same button changes nothing.
+
+    422 shows the order again with the reason as typed, 409 who was quicker and with what.
+    """
+    order = order_in_scope(request, number)
+    act, done = _verb(request)
+    back = _back(request, order)
+    try:
+        decision = _read(request, order)
+        act(decision)
+    except OrderCenterError as refusal:
+        return _answer_refusal(request, order, refusal, back)
+    messages.success(request, done % {"number": order.number})
+    return HttpResponseRedirect(back)
+
+
+def _verb(request: HttpRequest) -> tuple[Callable[[Decision], None], Promise]:
+    try:
+        return VERBS[request.POST.get("verb", "")]
+    except KeyError:
+        raise Http404 from None
+
+
+def _read(request: HttpRequest, order: SalesOrder) -> Decision:
+    return Decision(
+        order=order,
+        version=_number(request.POST.get("version", "")),
+        hold_ids=tuple(_number(pk) for pk in request.POST.getlist("hold")[:MOST_HOLDS]),
+        reason=checked_reason(request.POST.get("reason", "")),
+        request=request,
+    )
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - a bigint
+        raise InvalidInput(what=_("页面内容不完整，请刷新后重试"))
+    return int(text)
+
+
+def _back(request: HttpRequest, order: SalesOrder) -> str:
+    """Where the user came from, as long as that is here."""
+    back = request.POST.get("back", "")
+    if back.startswith("/") and url_has_allowed_host_and_scheme(back, {request.get_host()}):
+        return back
+    return request.path.removesuffix("decide/")
+
+
+def _answer_refusal(
+    request: HttpRequest, order: SalesOrder, refusal: OrderCenterError, back: str
+) -> HttpResponse:
+    status = int(refusal.http_status)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return _draw(request, order, error=str(refusal), status=status, back=back)
+    if status == HTTPStatus.CONFLICT:
+        if _done_already(request, order):
+            return HttpResponseRedirect(back)
+        return _draw_stale(request, order, refusal, back)
+    context = {"refusal": refusal, "back": back}
+    return render(request, "console/refused.html", context, status=status)
+
+
+def _done_already(request: HttpRequest, order: SalesOrder) -> bool:
+    """Whether this very post came before: the same person, words and page as shown."""
+    version = request.POST.get("version", "")
+    return (
+        version.isdecimal()
+        and AuditRecord.objects.filter(
+            object_type=ORDER,
+            object_id=order.pk,
+            version=int(version) + 1,
+            actor_kind=ActorKind.PERSON,
+            actor_id=str(request.user.pk),
+            reason=request.POST.get("reason", "").strip(),
+        ).exists()
+    )
+
+
+def _draw_stale(
+    request: HttpRequest, order: SalesOrder, refusal: OrderCenterError, back: str
+) -> HttpResponse:
+    version = request.POST.get("version", "")
+    seen = int(version) if version.isdecimal() else 0
+    context = {
+        "order": order,
+        "refusal": refusal,
+        "changes": selectors.since(order.pk, seen),
+        "typed": request.POST.get("reason", ""),
+        "back": back,
+    }
+    return render(request, "console/stale.html", context, status=HTTPStatus.CONFLICT)
+
+
+def _draw(
+    request: HttpRequest,
+    order: SalesOrder,
+    *,
+    error: str = "",
+    receiver_error: str = "",
+    status: int = HTTPStatus.OK,
+    back: str = "",
+) -> HttpResponse:
+    user = request.user
+    (card,) = selectors.cards(user, [order.pk])
+    context = {
+        "card": card,
+        "order": card.order,
+        "offer": card.offer,
+        "quick": QUICK,
+        "error": error,
+        "receiver_error": receiver_error,
+        "reason": request.POST.get("reason", ""),
+        "back": back or f"{request.path}".removesuffix("decide/"),
+        "checks": selectors.checks_by_order([order.pk])[order.pk],
+        "past_holds": OrderHold.objects.filter(order=order).exclude(released_at=None)[:50],
+        "parcels": selectors.parcels_of(order.pk),
+        "log": selectors.timeline(order.pk) if allows(user, Can.READ_AUDIT) else None,
+        "receiver_fields": receiver_fields(request, card),
+    }
+    return render(request, "console/order.html", context, status=int(status))
+
+
+def receiver_fields(request: HttpRequest, card: selectors.Card) -> list[dict[str, Any]]:
+    """The fields of the form for the receiver, empty: what is stored is not shown again."""
+    needs_it = any(
+        hold.disposition == Disposition.RETURNED
+        or hold.kind in {HoldKind.INCOMPLETE, HoldKind.ADDRESS_CHANGE}
+        for hold in card.holds
+    )
+    if not (
+        needs_it
+        and allows(request.user, Can.EDIT_RECEIVER)
+        and OrderStatus(card.order.status) in OPEN
+    ):
+        return []
+    return [
+        {"name": name, "label": label, "longest": longest, "typed": request.POST.get(name, "")}
+        for name, label, longest in RECEIVER_FIELDS
+    ]
+
+
+@require_POST
+@page(Can.VIEW_ORDERS)
+def edit_receiver(request: HttpRequest, number: str) -> HttpResponse:
+    """Change where the parcel goes. Fields left empty stay as they are."""
+    order = order_in_scope(request, number)
+    back = _back(request, order).removesuffix("receiver/")
+    try:
+        decisions.edit_receiver(
+            order.pk,
+            user=me(request),
+            actor=Actor.of(request),
+            seen_version=_number(request.POST.get("version", "")),
+            receiver=_receiver(request, order),
+        )
+    except InvalidInput as refusal:
+        status = int(refusal.http_status)
+        return _draw(request, order, receiver_error=str(refusal), status=status, back=back)
+    except OrderCenterError as refusal:
+        return _answer_refusal(request, order, refusal, back)
+    messages.success(request, _("%(number)s 的收货信息已更新") % {"number": order.number})
+    return HttpResponseRedirect(back)
+
+
+def _receiver(request: HttpRequest, order: SalesOrder) -> dict[str, str]:
+    """What is stored with what was typed over it. What is stored is shown to nobody."""
+    found = {}
+    for name, label, longest in RECEIVER_FIELDS:
+        value = " ".join(request.POST.get(name, "").split())
+        if len(value) > longest or "\0" in value:
+            raise InvalidInput(what=_("%(label)s太长或含有无法保存的字符") % {"label": label})
+        if value:
+            found[name] = value
+    if not found:
+        raise InvalidInput(what=_("请至少填写一项要修改的收货信息"))
+    stored = order.receiver()
+    names = (name for name, _label, _longest in RECEIVER_FIELDS)
+    return {name: found.get(name) or str(stored.get(name) or "") for name in names}
