@@ -74,6 +74,8 @@ class MessageKind(StrEnum):
     REFUND = "refund"
     EVENT = "event"
     """A hint: the order must be fetched."""
+    TRACE = "trace"
+    """A carrier's push of scans."""
     UNREADABLE = "unreadable"
     """Authentic, but not even its kind could be told."""
 

@@ -47,7 +47,9 @@ class ShopCredential(models.Model):
             app_key=self.app_key,
             app_secret=secrets["app_secret"],
             access_token=secrets["access_token"],
-            options={k: v if isinstance(v, str) else json.dumps(v) for k, v in self.options.items()},
+            options={
+                k: v if isinstance(v, str) else json.dumps(v) for k, v in self.options.items()
+            },
         )
 
 
@@ -105,7 +107,11 @@ class InboxMessage(models.Model):
 
     MAX_ATTEMPTS = 8
 
-    shop = models.ForeignKey(Shop, models.PROTECT, verbose_name=_("店铺"), db_index=False)
+    shop = models.ForeignKey(
+        Shop, models.PROTECT, null=True, verbose_name=_("店铺"), db_index=False
+    )
+    carrier = models.CharField(_("快递公司"), max_length=16, default="")
+    """Set instead of the shop where a carrier pushed."""
     source = models.CharField(_("来源"), max_length=8, choices=Source)
     kind = models.CharField(_("种类"), max_length=12)
     channel_number = models.CharField(_("平台单号"), max_length=64)
@@ -123,14 +129,18 @@ class InboxMessage(models.Model):
         verbose_name = _("收件箱")
         verbose_name_plural = _("收件箱")
         constraints = [
-            models.UniqueConstraint(fields=["shop", "digest"], name="message_once"),
+            models.UniqueConstraint(
+                fields=["shop", "carrier", "digest"], nulls_distinct=False, name="message_once"
+            ),
             models.CheckConstraint(
                 condition=Q(state__in=["new", "leased", "done", "dead"]), name="message_state"
             ),
             models.CheckConstraint(condition=Q(attempts__lte=8), name="message_attempts"),
         ]
         indexes = [
-            models.Index(fields=["id"], name="message_open", condition=Q(state__in=["new", "leased"])),
+            models.Index(
+                fields=["id"], name="message_open", condition=Q(state__in=["new", "leased"])
+            ),
             models.Index(fields=["id"], name="message_dead", condition=Q(state="dead")),
         ]
 

@@ -71,9 +71,7 @@ class ParcelLine(models.Model):
         verbose_name = _("包裹明细")
         verbose_name_plural = _("包裹明细")
         constraints = [
-            models.UniqueConstraint(
-                fields=["parcel", "reservation"], name="parcel_line_once"
-            )
+            models.UniqueConstraint(fields=["parcel", "reservation"], name="parcel_line_once")
         ]
 
     def __str__(self) -> str:
@@ -138,9 +136,7 @@ class TraceEvent(models.Model):
         verbose_name = _("物流轨迹")
         verbose_name_plural = _("物流轨迹")
         ordering = ["occurred_at"]
-        constraints = [
-            models.UniqueConstraint(fields=["waybill", "event_id"], name="trace_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["waybill", "event_id"], name="trace_once")]
 
     def __str__(self) -> str:
         return self.text
@@ -269,10 +265,12 @@ class RefundRequest(models.Model):
     class Meta:
         verbose_name = _("退款")
         verbose_name_plural = _("退款")
-        constraints = [
-            models.UniqueConstraint(fields=["shop", "refund_id"], name="refund_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["shop", "refund_id"], name="refund_once")]
         indexes = [models.Index(fields=["shop", "channel_number"], name="refund_of_number")]
 
     def __str__(self) -> str:
         return self.refund_id
+
+    @property
+    def stops_shipping(self) -> bool:
+        return self.state == "in_progress" and self.intercept_shipping

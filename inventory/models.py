@@ -101,9 +101,7 @@ class StockLevel(models.Model):
         verbose_name = _("库存")
         verbose_name_plural = _("库存")
         constraints = [
-            models.UniqueConstraint(
-                fields=["virtual_warehouse", "sku"], name="stock_level_once"
-            ),
+            models.UniqueConstraint(fields=["virtual_warehouse", "sku"], name="stock_level_once"),
             models.CheckConstraint(condition=Q(reserved__lte=F("on_hand")), name="never_oversold"),
         ]
 

@@ -8,7 +8,7 @@ BEGIN
 END $$;
 CREATE TRIGGER guard_bytes BEFORE UPDATE OF body, digest, shop_id ON channels_sync_inboxmessage
     FOR EACH ROW WHEN (OLD.body <> NEW.body OR OLD.digest <> NEW.digest
-                       OR OLD.shop_id <> NEW.shop_id)
+                       OR OLD.shop_id IS DISTINCT FROM NEW.shop_id)
     EXECUTE FUNCTION guard_inbox_bytes();
 ALTER TABLE channels_sync_inboxmessage SET (fillfactor = 85);
 """

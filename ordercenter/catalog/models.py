@@ -121,9 +121,7 @@ class BundlePart(models.Model):
         verbose_name_plural = _("组合装组成")
         constraints = [
             models.UniqueConstraint(fields=["bundle", "sku"], name="bundle_part_once"),
-            models.CheckConstraint(
-                condition=models.Q(quantity__gt=0), name="bundle_part_positive"
-            ),
+            models.CheckConstraint(condition=models.Q(quantity__gt=0), name="bundle_part_positive"),
         ]
 
     def __str__(self) -> str:

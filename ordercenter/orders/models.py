@@ -120,7 +120,9 @@ class OrderEvidence(models.Model):
         verbose_name_plural = _("识别依据")
         indexes = [
             models.Index(
-                fields=[key, "placed_at"], name=f"evidence_{key.removesuffix('_key')}", condition=~Q(**{key: ""})
+                fields=[key, "placed_at"],
+                name=f"evidence_{key.removesuffix('_key')}",
+                condition=~Q(**{key: ""}),
             )
             for key in ("buyer_key", "device_key", "phone_key", "address_key", "ip")
         ]
@@ -211,9 +213,7 @@ class OrderHold(models.Model):
                 name="hold_open_once",
             ),
             models.CheckConstraint(
-                condition=Q(released_at=None)
-                | Q(asked_by="")
-                | ~Q(asked_by=F("released_by")),
+                condition=Q(released_at=None) | Q(asked_by="") | ~Q(asked_by=F("released_by")),
                 name="hold_not_released_by_asker",
             ),
             models.CheckConstraint(

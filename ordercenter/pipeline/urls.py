@@ -1,3 +1,9 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from ordercenter.pipeline import hooks
+
+urlpatterns = [
+    path("hooks/carrier/<slug:carrier>/", hooks.carrier_hook),
+    path("hooks/carrier/<slug:carrier>/<slug:token>/", hooks.carrier_hook, name="carrier-hook"),
+    path("hooks/<slug:channel>/<slug:shop_code>/", hooks.channel_hook, name="channel-hook"),
+]

@@ -1,0 +1,193 @@
+"""The inbox and the outbox: keep what came, remember what must go."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.db.models import F
+
+from channels_sync.contracts import ConnectorError, MessageKind, RawMessage
+from channels_sync.models import InboxMessage, OutboundMessage, SyncCursor
+from ordercenter.core.bulk import dumps
+from ordercenter.core.clock import now as clock_now
+
+LEASE: Final = timedelta(seconds=60)
+FIRST_WAIT: Final = timedelta(seconds=5)
+LONGEST_WAIT: Final = timedelta(minutes=30)
+
+
+def digest(message: RawMessage) -> bytes:
+    """What makes two messages the same message: kind and bytes, or the event they announce."""
+    told = message.event_id.encode() if message.event_id else message.body
+    return hashlib.blake2b(message.kind.encode() + b"\0" + told, digest_size=16).digest()
+
+
+@transaction.atomic
+def store(
+    messages: Sequence[RawMessage],
+    *,
+    source: InboxMessage.Source,
+    shop_id: int | None = None,
+    carrier: str = "",
+    now: datetime | None = None,
+) -> int:
+    """Keep messages as they came; return how many were new. The same bytes twice are one row."""
+    if not messages:
+        return 0
+    now = now or clock_now()
+    rows = [
+        (shop_id, carrier, source.value, m.kind.value, m.channel_number[:64], m.event_id[:100],
+         digest(m), m.body, now)
+        for m in messages
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO channels_sync_inboxmessage (shop_id, carrier, source, kind, "
+            "channel_number, event_id, digest, body, received_at, state, attempts, error) "
+            "SELECT *, CASE kind WHEN 'unreadable' THEN 'dead' ELSE 'new' END, 0, "
+            "CASE kind WHEN 'unreadable' THEN '无法识别的报文' ELSE '' END "
+            "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], "
+            "%s::text[], %s::bytea[], %s::bytea[], %s::timestamptz[]) AS v(shop_id, carrier, "
+            "source, kind, channel_number, event_id, digest, body, received_at) "
+            "ON CONFLICT DO NOTHING",
+            [list(column) for column in zip(*rows, strict=True)],
+        )
+        return cursor.rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One message in hand, locked until the transaction ends."""
+
+    id: int
+    shop_id: int | None
+    channel: str
+    carrier: str
+    kind: str
+    channel_number: str
+    body: bytes
+    received_at: datetime
+
+
+def claim(
+    kinds: Iterable[MessageKind | str],
+    *,
+    limit: int,
+    only: Collection[int] | None = None,
+    now: datetime | None = None,
+) -> list[Claimed]:
+    """Lock the oldest open messages of these kinds for the caller's transaction.
+
+    A worker that dies gives them back by itself: the lock goes with its connection.
+    ``only`` narrows to these ids.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT m.id, m.shop_id, coalesce(s.channel, ''), m.carrier, m.kind, "
+            "m.channel_number, m.body, m.received_at FROM channels_sync_inboxmessage m "
+            "LEFT JOIN catalog_shop s ON s.id = m.shop_id "
+            "WHERE m.state IN ('new', 'leased') AND m.kind = ANY(%s) "
+            "AND (m.leased_until IS NULL OR m.leased_until <= %s) "
+            "AND (%s OR m.id = ANY(%s)) "
+            "ORDER BY m.id LIMIT %s FOR NO KEY UPDATE OF m SKIP LOCKED",
+            [[str(k) for k in kinds], now or clock_now(), only is None, list(only or ()), limit],
+        )
+        return [Claimed(*row[:6], bytes(row[6]), row[7]) for row in cursor.fetchall()]
+
+
+def done(message_ids: Collection[int], *, now: datetime) -> None:
+    """These messages have had their effect."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE channels_sync_inboxmessage SET state = 'done', done_at = %s, error = '', "
+            "leased_until = NULL WHERE id = ANY(%s)",
+            [now, list(message_ids)],
+        )
+
+
+def park(reasons: Mapping[int, str], *, now: datetime) -> None:
+    """Quarantine messages that can't be worked, each with its reason; the bytes stay."""
+    InboxMessage.objects.filter(pk__in=reasons).update(
+        state=InboxMessage.State.DEAD, done_at=now, leased_until=None
+    )
+    for pk, reason in reasons.items():
+        InboxMessage.objects.filter(pk=pk).update(error=reason[:500])
+
+
+def try_again(message_ids: Collection[int], reason: str, *, now: datetime) -> None:
+    """Count a failed attempt and wait longer each time; the eighth failure parks the message."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE channels_sync_inboxmessage SET attempts = attempts + 1, error = %s, "
+            "state = CASE WHEN attempts + 1 >= %s THEN 'dead' ELSE 'new' END, "
+            "leased_until = %s + least(interval '5 minutes', interval '1 second' * (2 ^ attempts)) "
+            "WHERE id = ANY(%s)",
+            [reason[:500], InboxMessage.MAX_ATTEMPTS, now, list(message_ids)],
+        )
+
+
+def queue_out(
+    kind: OutboundMessage.Kind,
+    *,
+    shop_id: int,
+    order_id: int,
+    key: str,
+    payload: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Remember, in the caller's transaction, that a platform must be told. Once a key."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO channels_sync_outboundmessage (shop_id, kind, key, order_id, payload, "
+            "state, created_at, due_at, tries, error) "
+            "VALUES (%s, %s, %s, %s, %s, 'waiting', %s, %s, 0, '') ON CONFLICT (key) DO NOTHING",
+            [shop_id, kind.value, key, order_id, dumps(payload), now, now],
+        )
+
+
+def claim_out(*, limit: int, now: datetime) -> list[OutboundMessage]:
+    """Take due messages for LEASE. A worker that dies gives them back by itself."""
+    with transaction.atomic():
+        due = OutboundMessage.objects.filter(
+            state=OutboundMessage.State.WAITING, due_at__lte=now
+        ).order_by("due_at")
+        mine = list(
+            due.select_related("shop").select_for_update(skip_locked=True, of=("self",))[:limit]
+        )
+        OutboundMessage.objects.filter(pk__in=[m.pk for m in mine]).update(
+            due_at=now + LEASE, tries=F("tries") + 1
+        )
+    return mine
+
+
+def put_off(message: OutboundMessage, error: str, *, wait: float | None, now: datetime) -> None:
+    """It did not go through: try later, at the latest until 72 h are over, then it is dead."""
+    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(message.tries, 10))
+    due = now + (timedelta(seconds=wait) if wait else backoff)
+    age = now - message.created_at
+    given_up = age > timedelta(hours=OutboundMessage.GIVE_UP_AFTER_HOURS)
+    OutboundMessage.objects.filter(pk=message.pk).update(
+        state=OutboundMessage.State.DEAD if given_up else OutboundMessage.State.WAITING,
+        due_at=due,
+        error=error[:300],
+    )
+
+
+def cursor_failed(shop_id: int, error: ConnectorError, *, now: datetime) -> None:
+    """A poll failed: the cursor stands still, the health page shows why, the next try waits."""
+    row = SyncCursor.objects.get(pk=shop_id)
+    wait = error.error.retry_after_seconds or min(
+        600, row.interval_seconds * 2 ** min(row.failures, 6)
+    )
+    SyncCursor.objects.filter(pk=shop_id).update(
+        failures=F("failures") + 1,
+        last_error_at=now,
+        error_class=error.error.klass.value,
+        error_code=(error.error.sub_code or error.error.code)[:80],
+        error_message=error.error.message[:300],
+        next_due_at=now + timedelta(seconds=wait),
+        leased_until=None,
+    )

@@ -1,0 +1,96 @@
+"""Tell people: a notice is a row first; sending it is somebody else's trouble."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import httpx
+from django.db import transaction
+from django.db.models import F
+
+from ordercenter.core.sealing import seal, unseal
+from ordercenter.notices.models import Notice, Robot
+from ordercenter.notices.senders import SendLater, SendRefused
+from ordercenter.notices.senders.dingtalk import DingTalkAccess, DingTalkSender
+
+SECRET_PURPOSE: Final = "robot"
+LEASE: Final = timedelta(seconds=60)
+A_MINUTE: Final = 18  # the robot falls silent for ten minutes after twenty
+MOST_TRIES: Final = 10
+
+
+def seal_secrets(*, access_token: str, secret: str, keyword: str = "") -> bytes:
+    return seal(
+        {"access_token": access_token, "secret": secret, "keyword": keyword},
+        purpose=SECRET_PURPOSE,
+    )
+
+
+def tell(*, key: str, urgency: str, title: str, lines: Sequence[str], now: datetime) -> int:
+    """Queue a notice to every active robot that takes this urgency; once a key and robot.
+
+    ``lines`` hold order numbers and reasons, never a receiver.
+    """
+    robots = Robot.objects.filter(is_active=True, min_tier__lte=urgency)
+    rows = [
+        Notice(
+            robot=robot, key=key[:100], urgency=urgency, title=title[:100],
+            text="\n".join(lines), created_at=now, due_at=now,
+        )
+        for robot in robots
+    ]  # fmt: skip
+    before = Notice.objects.filter(key=key[:100]).count()
+    Notice.objects.bulk_create(rows, ignore_conflicts=True)
+    return Notice.objects.filter(key=key[:100]).count() - before
+
+
+def send_due(client: httpx.Client, *, now: datetime) -> str:
+    """Send what is due, the most urgent first, within each robot's limit."""
+    sent = failed = 0
+    for robot in Robot.objects.filter(is_active=True):
+        recently = Notice.objects.filter(
+            robot=robot, sent_at__gte=now - timedelta(minutes=1)
+        ).count()
+        for notice in _claim(robot, limit=max(0, A_MINUTE - recently), now=now):
+            if _send(robot, notice, client, now=now):
+                sent += 1
+            else:
+                failed += 1
+                break
+    return f"{sent} notices sent, {failed} failed"
+
+
+def _claim(robot: Robot, *, limit: int, now: datetime) -> list[Notice]:
+    with transaction.atomic():
+        due = Notice.objects.filter(robot=robot, state=Notice.State.WAITING, due_at__lte=now)
+        mine = list(
+            due.order_by("-urgency", "created_at").select_for_update(skip_locked=True)[:limit]
+        )
+        Notice.objects.filter(pk__in=[n.pk for n in mine]).update(
+            due_at=now + LEASE, tries=F("tries") + 1
+        )
+    return mine
+
+
+def _send(robot: Robot, notice: Notice, client: httpx.Client, *, now: datetime) -> bool:
+    secrets: dict[str, Any] = unseal(robot.sealed, purpose=SECRET_PURPOSE)
+    access = DingTalkAccess(
+        robot.base_url, secrets["access_token"], secrets["secret"], secrets.get("keyword", "")
+    )
+    sender = DingTalkSender(access, client)
+    rows = Notice.objects.filter(pk=notice.pk)
+    try:
+        sender.send(notice.title, notice.text)
+    except SendLater as error:
+        wait = timedelta(seconds=error.wait or 60)
+        dead = notice.tries + 1 >= MOST_TRIES
+        rows.update(
+            state=Notice.State.DEAD if dead else Notice.State.WAITING,
+            due_at=now + wait, error=str(error)[:300],
+        )  # fmt: skip
+        return False
+    except SendRefused as error:
+        rows.update(state=Notice.State.DEAD, error=str(error)[:300])
+        return False
+    rows.update(state=Notice.State.SENT, sent_at=now, error="")
+    return True

@@ -1,0 +1,40 @@
+"""What can be refused about an order."""
+
+from django.utils.translation import gettext_lazy as _
+
+from ordercenter.core.errors import InvalidInput, NotAllowed, OrderCenterError
+
+
+class StaleOrder(OrderCenterError):
+    code = "stale_order"
+    message = _("订单 %(number)s 已被他人更新，请刷新后重试")
+
+
+class OrderHeld(OrderCenterError):
+    code = "held"
+    message = _("订单 %(number)s 已被拦下：%(words)s")
+
+
+class OrderCanceled(OrderCenterError):
+    code = "canceled"
+    message = _("订单 %(number)s 已取消")
+
+
+class WrongState(OrderCenterError):
+    code = "wrong_state"
+    message = _("订单 %(number)s 当前为“%(status)s”，不能%(what)s")
+
+
+class NothingToRelease(OrderCenterError):
+    code = "nothing_to_release"
+    message = _("订单 %(number)s 没有您可以解除的挂起")
+
+
+class SelfApproval(NotAllowed):
+    code = "self_approval"
+    message = _("不能批准自己提出的申请")
+
+
+class BadReason(InvalidInput):
+    code = "bad_reason"
+    message = _("请填写 5 到 500 个字的原因")

@@ -1,0 +1,311 @@
+"""What people decide about a held order. Each decision is one transaction.
+
+The order row is locked, the right is checked, and a decision made on an older picture of the
+order is refused. What follows (clear, route) happens in the same transaction.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+
+from fulfillment import services as fulfillment
+from fulfillment.models import Stage, StageTask
+from ordercenter.audit.models import Action
+from ordercenter.core.actor import Actor
+from ordercenter.core.clock import now as clock_now
+from ordercenter.core.errors import InvalidInput, NotFound
+from ordercenter.core.policy import Can, allows, require
+from ordercenter.orders.contracts import ReceiverDraft
+from ordercenter.orders.errors import (
+    BadReason,
+    NothingToRelease,
+    SelfApproval,
+    StaleOrder,
+    WrongState,
+)
+from ordercenter.orders.models import OrderHold, SalesOrder
+from ordercenter.orders.states import OPEN, SELF_CLEARING, Disposition, HoldKind, Tier
+from ordercenter.pipeline import cancel
+from ordercenter.pipeline.drafts import receiver_problem, region_of, sealed_receiver
+from ordercenter.pipeline.path import take
+from ordercenter.pipeline.work import HoldDraft, HoldKey, Work, load
+
+REASON: Final = range(5, 501)
+_FIELD_LIMIT: Final = 200
+
+
+def _reason(text: str) -> str:
+    text = text.strip()
+    if len(text) not in REASON:
+        raise BadReason(what="")
+    return text
+
+
+def _visible(order_id: int, user: AbstractBaseUser) -> None:
+    if not SalesOrder.objects.visible_to(user).filter(pk=order_id).exists():
+        raise NotFound(what=f"订单 {order_id}")
+
+
+def _open(order_id: int, *, user: AbstractBaseUser, seen_version: int | None, what: str) -> Work:
+    """Lock one open order as the user saw it."""
+    _visible(order_id, user)
+    (work,) = load([order_id])
+    if seen_version is not None and work.version != seen_version:
+        raise StaleOrder(number=work.number)
+    if work.status not in OPEN:
+        raise WrongState(number=work.number, status=work.status.label, what=what)
+    return work
+
+
+def _holds(work: Work) -> dict[HoldKey, OrderHold]:
+    return {
+        (hold.kind, hold.code): hold
+        for hold in OrderHold.objects.filter(pk__in=work.open_holds.values())
+    }
+
+
+def _may_release(hold: OrderHold, user: AbstractBaseUser) -> bool:
+    kind = HoldKind(hold.kind)
+    if kind in SELF_CLEARING or hold.tier == Tier.FREEZE:
+        return False
+    return allows(user, Can.RELEASE_PAYMENT if kind is HoldKind.PAYMENT else Can.REVIEW)
+
+
+@transaction.atomic
+def release_order(
+    order_id: int,
+    hold_ids: Collection[int],
+    *,
+    user: AbstractBaseUser,
+    actor: Actor,
+    seen_version: int,
+    reason: str,
+) -> None:
+    """Lift these holds of tiers 1 and 2; the order goes on if nothing else holds it.
+
+    Holds that end by a fact (mapping, stock, the platform) and tier 3 are never lifted here.
+    """
+    if not (allows(user, Can.REVIEW) or allows(user, Can.RELEASE_PAYMENT)):
+        require(user, Can.REVIEW)
+    reason = _reason(reason)
+    work = _open(order_id, user=user, seen_version=seen_version, what="放行")
+    chosen = [
+        (key, hold)
+        for key, hold in _holds(work).items()
+        if hold.pk in set(hold_ids) and _may_release(hold, user)
+    ]
+    if not chosen:
+        raise NothingToRelease(number=work.number)
+    for key, _ in chosen:
+        work.closing[key] = reason
+    _go_on(work, Action.HOLD_RELEASED, actor=actor, reason=reason)
+
+
+def _go_on(
+    work: Work, action: Action, *, actor: Actor, reason: str, now: datetime | None = None
+) -> None:
+    now = now or clock_now()
+    work.action, work.reason = action, reason
+    closed = set(work.closing)
+    take([work], actor=actor, now=now)
+    ended = {
+        Stage.FIRST_REVIEW: HoldKind.INCOMPLETE,
+        Stage.FINANCE_CHECK: HoldKind.PAYMENT,
+    }
+    stages = [s for s, kind in ended.items() if any(key[0] == kind for key in closed)]
+    if not work.held_by():
+        stages = [Stage.FIRST_REVIEW, Stage.FINANCE_CHECK, Stage.AFTER_SALES]
+    if stages and closed:
+        fulfillment.close_tasks(
+            [work.id], state=StageTask.State.DONE.value, by=actor.name, now=now, stages=stages
+        )
+
+
+def _hand_over(
+    order_id: int,
+    *,
+    user: AbstractBaseUser,
+    actor: Actor,
+    seen_version: int,
+    reason: str,
+    disposition: Disposition,
+    stage: Stage,
+    action: Action,
+) -> None:
+    require(user, Can.REVIEW)
+    reason = _reason(reason)
+    work = _open(order_id, user=user, seen_version=seen_version, what=disposition.label)
+    if not work.open_holds:
+        raise NothingToRelease(number=work.number)
+    OrderHold.objects.filter(pk__in=work.open_holds.values()).update(disposition=disposition)
+    work.action, work.reason, work.row_changed = action, reason, True
+    now = clock_now()
+    take([work], actor=actor, now=now)
+    request = fulfillment.TaskRequest(work.id, stage, reason, work.priority)
+    fulfillment.close_tasks(
+        [work.id], state=StageTask.State.WITHDRAWN.value, by=actor.name, now=now, stages=[stage]
+    )
+    fulfillment.open_tasks([request], now=now)
+
+
+@transaction.atomic
+def return_for_edit(
+    order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
+) -> None:
+    """Give a held order to customer service to be put right; it comes back judged again."""
+    _hand_over(
+        order_id, user=user, actor=actor, seen_version=seen_version, reason=reason,
+        disposition=Disposition.RETURNED, stage=Stage.FIRST_REVIEW, action=Action.HOLD_RETURNED,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def hand_to_after_sales(
+    order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
+) -> None:
+    """Ask customer service to talk to the buyer; the order stands until they answer."""
+    _hand_over(
+        order_id, user=user, actor=actor, seen_version=seen_version, reason=reason,
+        disposition=Disposition.AFTER_SALES, stage=Stage.AFTER_SALES, action=Action.HOLD_HANDED,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def freeze_order(order_id: int, *, user: AbstractBaseUser, actor: Actor, reason: str) -> None:
+    """Stop an order by hand, wherever it is before hand-over. Safe to repeat."""
+    require(user, Can.FREEZE)
+    reason = _reason(reason)
+    work = _open(order_id, user=user, seen_version=None, what="冻结")
+    work.hold(HoldDraft(HoldKind.PERSON, "person", "2", f"{actor.name}：{reason}"))
+    work.action, work.reason = Action.HOLD_OPENED, reason
+    now = clock_now()
+    take([work], actor=actor, now=now)
+    fulfillment.stop_parcels(work.id, reason=reason, by=actor.name, now=now, final=False)
+
+
+@transaction.atomic
+def ask_release(
+    order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
+) -> None:
+    """Ask the CEO to unfreeze a tier-3 order."""
+    require(user, Can.ASK_TIER3)
+    reason = _reason(reason)
+    work = _open(order_id, user=user, seen_version=seen_version, what="申请解冻")
+    frozen = [h.pk for h in _holds(work).values() if h.tier == Tier.FREEZE]
+    if not frozen:
+        raise NothingToRelease(number=work.number)
+    OrderHold.objects.filter(pk__in=frozen).update(
+        disposition=Disposition.ESCALATED, asked_by=f"{actor.kind}:{actor.id}"[:64]
+    )
+    work.action, work.reason, work.row_changed = Action.RELEASE_ASKED, reason, True
+    take([work], actor=actor, now=clock_now())
+
+
+def _asked(work: Work, actor: Actor) -> list[tuple[HoldKey, OrderHold]]:
+    asked = [
+        (key, hold)
+        for key, hold in _holds(work).items()
+        if hold.tier == Tier.FREEZE and hold.disposition == Disposition.ESCALATED
+    ]
+    if not asked:
+        raise NothingToRelease(number=work.number)
+    if any(hold.asked_by == f"{actor.kind}:{actor.id}" for _, hold in asked):
+        raise SelfApproval(what="")
+    return asked
+
+
+@transaction.atomic
+def approve_release(
+    order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
+) -> None:
+    """Unfreeze what somebody else asked for. The CEO alone, whatever ``has_perm`` says."""
+    require(user, Can.APPROVE_TIER3)
+    reason = _reason(reason)
+    work = _open(order_id, user=user, seen_version=seen_version, what="批准解冻")
+    for key, _ in _asked(work, actor):
+        work.closing[key] = reason
+    _go_on(work, Action.HOLD_RELEASED, actor=actor, reason=reason)
+
+
+@transaction.atomic
+def refuse_release(
+    order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
+) -> None:
+    """Leave it frozen; the card goes back to the wall with the answer."""
+    require(user, Can.APPROVE_TIER3)
+    reason = _reason(reason)
+    work = _open(order_id, user=user, seen_version=seen_version, what="驳回解冻")
+    asked = _asked(work, actor)
+    OrderHold.objects.filter(pk__in=[hold.pk for _, hold in asked]).update(
+        disposition=Disposition.WAITING, asked_by=""
+    )
+    work.action, work.reason, work.row_changed = Action.RELEASE_REFUSED, reason, True
+    take([work], actor=actor, now=clock_now())
+
+
+@transaction.atomic
+def cancel_order(
+    order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
+) -> None:
+    """Cancel an order that has not left; its stock goes back and its parcel is stopped."""
+    require(user, Can.CANCEL)
+    reason = _reason(reason)
+    work = _open(order_id, user=user, seen_version=seen_version, what="取消")
+    if any(hold.tier == Tier.FREEZE for hold in _holds(work).values()):
+        raise WrongState(number=work.number, status=Tier.FREEZE.label, what="取消，请先申请解冻")
+    now = clock_now()
+    work.reason = reason
+    cancel.walk_back(work)
+    take([work], actor=actor, now=now)
+    cancel.finish([work], actor=actor, now=now)
+
+
+@transaction.atomic
+def edit_receiver(
+    order_id: int,
+    *,
+    user: AbstractBaseUser,
+    actor: Actor,
+    seen_version: int,
+    receiver: Mapping[str, str],
+) -> None:
+    """Put name, phone or address right; the order is judged again and the wall sees it.
+
+    Raises InvalidInput with what is still missing.
+    """
+    require(user, Can.EDIT_RECEIVER)
+    work = _open(order_id, user=user, seen_version=seen_version, what="修改收货信息")
+    draft = _receiver(receiver)
+    if problem := receiver_problem(draft):
+        raise InvalidInput(what=problem)
+    sealed, shown = sealed_receiver(draft)
+    province, city, district = region_of(draft)
+    for name, value in (
+        ("province", province), ("city", city), ("district", district),
+        ("receiver_masked", shown), ("receiver_sealed", sealed),
+    ):  # fmt: skip
+        work.change(name, value)
+    work.unhold(HoldKind.INCOMPLETE, "已补全收货信息", code="receiver")
+    work.must_judge = True
+    OrderHold.objects.filter(
+        pk__in=work.open_holds.values(), disposition=Disposition.RETURNED
+    ).update(disposition=Disposition.WAITING)
+    _go_on(work, Action.RECEIVER_EDITED, actor=actor, reason="修改收货信息")
+    fulfillment.void_labels(work.id, now=clock_now())
+    fulfillment.close_tasks(
+        [work.id], state=StageTask.State.DONE.value, by=actor.name, now=clock_now(),
+        stages=[Stage.FIRST_REVIEW],
+    )  # fmt: skip
+
+
+def _receiver(fields: Mapping[str, str]) -> ReceiverDraft:
+    known: dict[str, Any] = {}
+    for name in ("name", "phone", "province", "city", "district", "address"):
+        value = str(fields.get(name, "")).strip()
+        if len(value) > _FIELD_LIMIT:
+            raise InvalidInput(what="收货信息过长")
+        known[name] = value
+    return ReceiverDraft(**known)

@@ -1,0 +1,243 @@
+"""The demo seller: master data and accounts only. Its orders come over the wire.
+
+``seller.json`` is a data file of the sandbox; this reads it as it would read any export.
+Loading twice changes nothing, except that new entries are added.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractUser, Group
+from django.db import transaction
+
+from channels_sync.models import ShopCredential, SyncCursor
+from fulfillment.carriers.account import seal_secrets as seal_carrier
+from fulfillment.models import CarrierAccount
+from inventory import services as inventory
+from inventory.models import StockLevel, VirtualWarehouse, Warehouse, WarehouseAssignment
+from ordercenter.catalog.models import (
+    Bundle,
+    BundlePart,
+    GiftStrategy,
+    Listing,
+    Shop,
+    ShopAssignment,
+    Sku,
+)
+from ordercenter.core.actor import Actor
+from ordercenter.core.clock import now as clock_now
+from ordercenter.core.policy import Role
+from ordercenter.notices import services as notices
+from ordercenter.notices.models import Robot
+from ordercenter.pipeline.schedules import sync_schedules
+from risk.models import RuleSet
+from risk.services import default_rules
+
+Seller = Mapping[str, Any]
+ACTOR: Final = Actor.job("load_demo")
+PEOPLE: Final = (
+    (Role.OPERATIONS_SUPERVISOR, "yunying", "周", "运营"),
+    (Role.WAREHOUSE_SUPERVISOR, "zhuguan", "李", "主管"),
+    (Role.CEO, "zongjingli", "陈", "总"),
+    (Role.REVIEWER, "shendan", "孙", "审单"),
+    (Role.CLERK, "kefu", "王", "客服"),
+    (Role.FINANCE, "caiwu", "赵", "财务"),
+    (Role.PICKER, "jianhuo", "钱", "拣货"),
+    (Role.PACKER, "dabao", "吴", "打包"),
+    (Role.IT, "it", "郑", "工程师"),
+    (Role.SCREEN, "daping", "办公室", "大屏"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One demo account. The password is told only when the account is made."""
+
+    role: str
+    username: str
+    password: str
+
+
+def load(path: Path, *, sandbox_url: str, password: str = "") -> list[Login]:
+    """Load the seller; return the demo log-ins."""
+    seller: Seller = json.loads(path.read_text(encoding="utf-8"))
+    with transaction.atomic():
+        _catalog(seller)
+        _warehouses(seller)
+        _shops(seller, sandbox_url)
+        _partners(seller, sandbox_url)
+        _rules()
+        logins = _people(password)
+        sync_schedules()
+    return logins
+
+
+def _catalog(seller: Seller) -> None:
+    Sku.objects.bulk_create(
+        [
+            Sku(
+                code=s["code"], name=s["name"], category=s["category"],
+                base_price=Decimal(s["base_price"]), weight_grams=s["weight_grams"],
+                color_name=s["color_name"], color_hex=s["color_hex"], barcode=s["barcode"],
+                is_gift=s["is_gift"],
+            )
+            for s in seller["skus"]
+        ],
+        ignore_conflicts=True,
+    )  # fmt: skip
+    skus = dict(Sku.objects.values_list("code", "pk"))
+    for told in seller["bundles"]:
+        bundle, _ = Bundle.objects.get_or_create(code=told["code"], defaults={"name": told["name"]})
+        for part in told["parts"]:
+            BundlePart.objects.get_or_create(
+                bundle=bundle, sku_id=skus[part["sku"]], defaults={"quantity": part["quantity"]}
+            )
+    for told in seller["gift_strategies"]:
+        GiftStrategy.objects.get_or_create(
+            code=told["code"],
+            defaults={
+                "name": told["name"], "gift_sku_id": skus[told["gift_sku"]],
+                "min_amount": Decimal(told["min_amount"]),
+            },
+        )  # fmt: skip
+
+
+def _warehouses(seller: Seller) -> None:
+    places: dict[str, int] = {}
+    for rank, told in enumerate(seller["warehouses"]):
+        warehouse, _ = Warehouse.objects.get_or_create(
+            code=told["code"],
+            defaults={
+                name: told[name]
+                for name in ("name", "province", "city", "district", "address", "contact",
+                             "phone", "covers")
+            } | {"rank": rank},
+        )  # fmt: skip
+        virtual, _ = VirtualWarehouse.objects.get_or_create(
+            code=told["code"].lower(), defaults={"name": told["name"], "warehouse": warehouse}
+        )
+        places[told["code"]] = virtual.pk
+    if StockLevel.objects.exists():
+        return
+    skus = dict(Sku.objects.values_list("code", "pk"))
+    inventory.receive(
+        [(places[s["warehouse"]], skus[s["sku"]], s["quantity"]) for s in seller["stock"]],
+        actor=ACTOR,
+        reason="opening stock",
+    )
+
+
+def _shops(seller: Seller, sandbox_url: str) -> None:
+    skus = dict(Sku.objects.values_list("code", "pk"))
+    bundles = dict(Bundle.objects.values_list("code", "pk"))
+    now = clock_now()
+    for told in seller["shops"]:
+        shop, _ = Shop.objects.get_or_create(
+            code=told["code"],
+            defaults={"name": told["name"], "channel": told["channel"],
+                      "currency": told["currency"]},
+        )  # fmt: skip
+        credential = ShopCredential.objects.filter(shop=shop).first() or ShopCredential(shop=shop)
+        credential.base_url = sandbox_url + told["base_url"]
+        credential.app_key, credential.options = told["app_key"], told["options"]
+        credential.set_secrets(app_secret=told["app_secret"], access_token=told["access_token"])
+        credential.save()
+        SyncCursor.objects.get_or_create(
+            shop=shop,
+            defaults={
+                "position": now - timedelta(minutes=30), "next_due_at": now,
+                "interval_seconds": told["poll_interval_seconds"],
+            },
+        )  # fmt: skip
+        _listings(shop, seller["listings"].get(told["code"], []), skus, bundles)
+
+
+def _listings(
+    shop: Shop, rows: Sequence[Seller], skus: Mapping[str, int], bundles: Mapping[str, int]
+) -> None:
+    Listing.objects.bulk_create(
+        [
+            Listing(
+                shop=shop, code_type=row["code_type"], code=row["code"],
+                sku_id=skus.get(row.get("sku", "")), bundle_id=bundles.get(row.get("bundle", "")),
+            )
+            for row in rows
+        ],
+        ignore_conflicts=True,
+    )  # fmt: skip
+
+
+def _partners(seller: Seller, sandbox_url: str) -> None:
+    told = (
+        seller["couriers"]["sf"] if isinstance(seller["couriers"], dict) else seller["couriers"][0]
+    )
+    options = {k: str(v) for k, v in told.items() if k in {"monthly_card", "express_type"}}
+    CarrierAccount.objects.update_or_create(
+        code="sf",
+        defaults={
+            "name": "顺丰速运", "base_url": sandbox_url + told.get("base_url", "/sf"),
+            "account": told["partner_id"],
+            "sealed": seal_carrier(
+                secret=told["checkword"], push_token=told.get("push_token", "")
+            ),
+            "options": options | {"company": seller["name"]},
+        },
+    )  # fmt: skip
+    told = (
+        seller["robots"]["dingtalk"] if isinstance(seller["robots"], dict) else seller["robots"][0]
+    )
+    Robot.objects.update_or_create(
+        code="warehouse",
+        defaults={
+            "name": "仓储异常群", "kind": Robot.Kind.DINGTALK,
+            "base_url": sandbox_url + told.get("base_url", "/dingtalk"),
+            "sealed": notices.seal_secrets(
+                access_token=told["access_token"], secret=told["secret"],
+                keyword=told.get("keyword", ""),
+            ),
+        },
+    )  # fmt: skip
+
+
+def _rules() -> None:
+    if not RuleSet.objects.exists():
+        RuleSet.objects.create(version=1, is_live=True, rules=default_rules(), note="默认规则")
+
+
+def _people(password: str) -> list[Login]:
+    users = get_user_model()
+    logins = []
+    for role, username, family, given in PEOPLE:
+        user = users.objects.filter(username=username).first()
+        if user is None:
+            word = password or secrets.token_urlsafe(9)
+            user = users.objects.create_user(
+                username, password=word, last_name=family, first_name=given, is_staff=role is not Role.SCREEN
+            )  # fmt: skip
+            logins.append(Login(str(role.label), username, word))
+        group, _ = Group.objects.get_or_create(name=role.value)
+        user.groups.add(group)
+        _assign(user, role)
+    return logins
+
+
+def _assign(user: AbstractUser, role: Role) -> None:
+    if role is Role.CLERK:
+        for shop in Shop.objects.all():
+            ShopAssignment.objects.get_or_create(user=user, shop=shop)
+    elif role in {Role.PICKER, Role.PACKER}:
+        for warehouse in Warehouse.objects.all():
+            WarehouseAssignment.objects.get_or_create(user=user, warehouse=warehouse)
+
+
+def sandbox_url() -> str:
+    port = os.environ.get("SANDBOX_PORT", "8100")
+    return os.environ.get("SANDBOX_URL", f"http://127.0.0.1:{port}").rstrip("/")

@@ -1,0 +1,230 @@
+"""From what a channel says to an order in hand: identity by evidence, receivers sealed."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from ordercenter.catalog.models import NUMBER_PREFIX, Channel, Shop
+from ordercenter.core.addresses import address_key, normalize_region
+from ordercenter.core.clock import SHANGHAI
+from ordercenter.core.masking import mask_name, mask_phone
+from ordercenter.core.sealing import blind_key, seal
+from ordercenter.orders.contracts import ChannelStatus, OrderDraft, ReceiverDraft
+from ordercenter.orders.models import RECEIVER_PURPOSE
+from ordercenter.orders.states import OrderStatus
+from ordercenter.pipeline.work import Evidence, Line, Work
+
+RUSH: Final = re.compile(r"今天(必须|务必|一定)?(要)?发|今日(必须)?发|当日达|加急|急用|急需")
+VIP_AMOUNT: Final = Decimal(500)
+RUSH_PRIORITY: Final = 20
+VIP_PRIORITY: Final = 10
+_SCRAMBLE: Final = (
+    387_420_489  # prime to a million: six digits that repeat only after a million orders
+)
+_NOT_DIGIT: Final = re.compile(r"\D")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+
+
+def order_number(channel: str, pk: int, at: datetime) -> str:
+    """Channel code, Shanghai time to the second, six digits (Q026); unique by the key in it."""
+    prefix = NUMBER_PREFIX.get(Channel(channel), "XX")
+    digits = (pk * _SCRAMBLE + 271_828) % 1_000_000
+    return f"{prefix}{at.astimezone(SHANGHAI):%Y%m%d%H%M%S}{digits:06d}"
+
+
+def clean(text: str | None, limit: int) -> str:
+    """Typed text as it may be stored and shown: no control or direction characters."""
+    return _CONTROL.sub("�", text or "")[:limit]
+
+
+def receiver_problem(receiver: ReceiverDraft | None) -> str:
+    """What is missing or wrong, in words; empty when a parcel could be sent."""
+    if receiver is None:
+        return "没有收货人"
+    missing = [
+        label
+        for label, value in (
+            ("姓名", receiver.name),
+            ("电话", receiver.phone),
+            ("省份", receiver.province),
+            ("详细地址", receiver.address),
+        )
+        if not value.strip()
+    ]
+    if missing:
+        return "缺少" + "、".join(missing)
+    region = normalize_region(receiver.province, receiver.city, receiver.district)
+    if region is None:
+        return f"省份不认识：{clean(receiver.province, 20)}"
+    if region.conflict:
+        return f"省市不符：{clean(receiver.province, 20)} {clean(receiver.city, 20)}"
+    return ""
+
+
+def evidence(draft: OrderDraft, shop: Shop) -> Evidence:
+    """Keys by what the platform states. A masked phone or address never becomes one.
+
+    Platform ids hold for one shop; a clear phone or address is a keyed blind index and holds
+    everywhere; an OAID holds for one shop.
+    """
+    told, receiver = draft.evidence, draft.receiver
+    phone = address = ""
+    if receiver is not None:
+        if not receiver.is_masked:
+            digits = _NOT_DIGIT.sub("", receiver.phone)
+            phone = blind_key("phone", digits[-11:])
+            region = normalize_region(receiver.province, receiver.city, receiver.district)
+            if region is not None:
+                address = blind_key("address", address_key(region, receiver.address))
+        if not address and receiver.oaid:
+            address = blind_key("oaid", f"{shop.pk}\0{receiver.oaid}")
+    return Evidence(
+        buyer=blind_key("buyer", f"{shop.pk}\0{told.buyer_id}") if told.buyer_id else "",
+        device=blind_key("device", told.device_id),
+        phone=phone,
+        address=address,
+        ip=told.ip[:45],
+    )
+
+
+def sealed_receiver(receiver: ReceiverDraft | None) -> tuple[bytes, str]:
+    """(ciphertext, what may be shown)."""
+    if receiver is None:
+        return seal({}, purpose=RECEIVER_PURPOSE), ""
+    facts = {
+        "name": receiver.name,
+        "phone": receiver.phone,
+        "province": receiver.province,
+        "city": receiver.city,
+        "district": receiver.district,
+        "town": receiver.town,
+        "address": receiver.address,
+        "oaid": receiver.oaid,
+        "is_masked": receiver.is_masked,
+    }
+    if receiver.is_masked:
+        shown = f"{_short(receiver.name)} {_short(receiver.phone)}"
+    else:
+        shown = f"{mask_name(receiver.name)} {mask_phone(receiver.phone)}"
+    return seal(facts, purpose=RECEIVER_PURPOSE), clean(shown.strip(), 200)
+
+
+def _short(text: str) -> str:
+    """A masked text as it is, ciphertext as three stars."""
+    return text if "*" in text and len(text) <= 30 else "***"  # noqa: PLR2004 - longer is ciphertext
+
+
+def region_of(receiver: ReceiverDraft | None) -> tuple[str, str, str]:
+    """(province, city, district) with full names where they are known."""
+    if receiver is None:
+        return "", "", ""
+    region = normalize_region(receiver.province, receiver.city, receiver.district)
+    if region is None:
+        return receiver.province[:32], receiver.city[:32], receiver.district[:32]
+    return region.province[:32], region.city[:32], region.district[:32]
+
+
+def fresh_work(
+    draft: OrderDraft, shop: Shop, *, pk: int, line_ids: Sequence[int], now: datetime
+) -> Work:
+    """Take a new order in hand. ``line_ids`` has one key for each line and outside gift."""
+    sealed, shown = sealed_receiver(draft.receiver)
+    province, city, district = region_of(draft.receiver)
+    rush = bool(RUSH.search(draft.buyer_remark or "") or RUSH.search(draft.seller_memo or ""))
+    priority = RUSH_PRIORITY if rush else VIP_PRIORITY if draft.payable_amount > VIP_AMOUNT else 0
+    work = Work(
+        id=pk,
+        shop_id=shop.pk,
+        channel_number=draft.channel_number,
+        number=order_number(shop.channel, pk, now),
+        status=OrderStatus.RECEIVED,
+        version=1,
+        channel_status=draft.status.value,
+        channel_modified_at=draft.modified_at,
+        refund_state=draft.refund_state or "none",
+        currency=draft.currency,
+        payable_amount=draft.payable_amount,
+        paid_amount=draft.paid_amount,
+        freight=draft.freight,
+        placed_at=draft.placed_at,
+        paid_at=paid_at(draft),
+        received_at=now,
+        province=province,
+        city=city,
+        district=district,
+        receiver_masked=shown,
+        receiver_sealed=sealed,
+        buyer_remark=clean(draft.buyer_remark, 10_000),
+        seller_memo=clean(draft.seller_memo, 10_000),
+        has_gift=draft.has_gift,
+        is_rush=rush,
+        is_test=draft.is_test,
+        is_presale=draft.is_presale,
+        priority=priority,
+        fresh=True,
+        lines=_lines(draft, line_ids),
+        evidence=evidence(draft, shop),
+    )
+    if draft.status is not ChannelStatus.ON_HOLD:
+        work.receiver_problem = receiver_problem(draft.receiver)
+    return work
+
+
+def paid_at(draft: OrderDraft) -> datetime | None:
+    """When the goods became free to go as far as money is concerned; None while they are not.
+
+    Cash on delivery has no payment time: the platform's word that it may ship counts.
+    """
+    return (draft.paid_at or draft.modified_at) if draft.is_paid else None
+
+
+def _lines(draft: OrderDraft, line_ids: Sequence[int]) -> list[Line]:
+    ids = iter(line_ids)
+    lines = [
+        Line(
+            id=next(ids),
+            line_no=number,
+            channel_line_id=line.channel_line_id[:64],
+            platform_sku_id=(line.platform_sku_id or "")[:64],
+            outer_code=(line.outer_code or "")[:100],
+            title=clean(line.title, 300),
+            quantity=line.quantity,
+            unit_price=line.unit_price,
+            amount=line.amount,
+            is_gift=line.is_gift,
+            refund_state=line.refund_state or "none",
+            fresh=True,
+        )
+        for number, line in enumerate(draft.lines, 1)
+    ]
+    for gift in draft.gifts_outside_lines:
+        code = gift.outer_code or gift.platform_item_id or ""
+        lines.append(
+            Line(
+                id=next(ids),
+                line_no=len(lines) + 1,
+                channel_line_id="",
+                platform_sku_id=(gift.platform_sku_id or "")[:64],
+                outer_code=code[:100],
+                title=clean(gift.name, 300),
+                quantity=gift.quantity,
+                unit_price=Decimal(0),
+                amount=Decimal(0),
+                is_gift=True,
+                fresh=True,
+            )
+        )
+    return lines
+
+
+def fingerprint(draft: OrderDraft) -> str:
+    """The lines as one text, to see whether an update changes what was bought."""
+    return json.dumps(
+        sorted(
+            (ln.platform_sku_id or "", ln.outer_code or "", ln.quantity, str(ln.amount))
+            for ln in draft.lines
+        )
+    )

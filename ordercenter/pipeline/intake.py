@@ -1,0 +1,205 @@
+"""From the inbox to the path: read a batch of messages, find their orders, take them along.
+
+One transaction a batch: claim, read, decide, write, done. A batch that meets a bug is halved
+until the poisoned message stands alone and is parked with its bytes; the others go on.
+"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+
+from channels_sync import services as channels
+from channels_sync.connectors import CONNECTORS
+from channels_sync.contracts import Connector, MessageKind, ShopAccess, Unreadable
+from channels_sync.models import InboxMessage
+from channels_sync.services import Claimed
+from fulfillment import refunds, traces
+from ordercenter.audit.models import Action
+from ordercenter.audit.services import record
+from ordercenter.catalog.models import Shop
+from ordercenter.core.actor import PIPELINE, Actor
+from ordercenter.core.bulk import next_ids
+from ordercenter.core.clock import now as clock_now
+from ordercenter.core.errors import NotFound
+from ordercenter.core.policy import Can, require
+from ordercenter.orders.contracts import OrderDraft, RefundDraft
+from ordercenter.orders.models import SalesOrder
+from ordercenter.pipeline import updates
+from ordercenter.pipeline.drafts import fresh_work
+from ordercenter.pipeline.path import take
+from ordercenter.pipeline.work import Work, load, new_lines
+
+logger = logging.getLogger(__name__)
+BATCH: Final = 500
+KINDS: Final = (MessageKind.ORDER, MessageKind.REFUND, MessageKind.TRACE)
+
+
+@dataclass(slots=True)
+class Passed:
+    """What one pass over the inbox came to."""
+
+    messages: int = 0
+    orders: int = 0
+    parked: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+
+@lru_cache(maxsize=32)
+def reader(channel: str) -> Connector:
+    """A connector that only reads: no secrets, no network."""
+    return CONNECTORS[channel](ShopAccess("", "", "", ""))
+
+
+def run(*, limit: int = BATCH, actor: Actor = PIPELINE) -> Passed:
+    """Work one batch off the inbox; return what became of it. Safe on several workers."""
+    return _attempt(None, limit=limit, actor=actor, result=Passed())
+
+
+def _attempt(
+    only: Collection[int] | None, *, limit: int, actor: Actor, result: Passed, again: bool = True
+) -> Passed:
+    claimed: list[Claimed] = []
+    try:
+        with transaction.atomic():
+            claimed = channels.claim(KINDS, limit=limit, only=only)
+            if claimed:
+                _work_off(claimed, actor=actor, result=result)
+    except Exception as error:
+        ids = [message.id for message in claimed]
+        if isinstance(error, IntegrityError | OperationalError) and again:
+            # Two workers met on one order, or a lock took too long: the second look sees it.
+            return _attempt(ids or only, limit=limit, actor=actor, result=result, again=False)
+        if not ids:
+            raise
+        _isolate(ids, error, actor=actor, result=result)
+    return result
+
+
+def _isolate(ids: Sequence[int], error: Exception, *, actor: Actor, result: Passed) -> None:
+    """Halve the batch around a failure; what fails alone waits, and is parked in the end."""
+    if len(ids) == 1:
+        logger.error("message %s failed: %s", ids[0], type(error).__name__, exc_info=error)
+        reason = f"处理失败：{type(error).__name__}"
+        if isinstance(error, DatabaseError):
+            channels.try_again(ids, reason, now=clock_now())
+        else:
+            channels.park({ids[0]: reason}, now=clock_now())
+            result.parked += 1
+        return
+    middle = len(ids) // 2
+    for half in (ids[:middle], ids[middle:]):
+        _attempt(half, limit=len(half), actor=actor, result=result)
+
+
+def _work_off(claimed: Sequence[Claimed], *, actor: Actor, result: Passed) -> None:
+    now = clock_now()
+    orders, refund_drafts, unreadable = _read(claimed)
+    pushed = [m for m in claimed if m.kind == MessageKind.TRACE]
+    unreadable |= traces.take_pushes(
+        [(m.id, m.carrier, m.body) for m in pushed], actor=actor, now=now
+    )
+    result.orders += len(take_drafts(orders, actor=actor, now=now))
+    updates.take_refunds(refund_drafts, actor=actor, now=now)
+    if unreadable:
+        channels.park(unreadable, now=now)
+        result.parked += len(unreadable)
+    channels.done([m.id for m in claimed if m.id not in unreadable], now=now)
+    result.messages += len(claimed)
+
+
+def _read(
+    claimed: Sequence[Claimed],
+) -> tuple[list[tuple[int, OrderDraft]], list[tuple[int, RefundDraft]], dict[int, str]]:
+    """(orders, refunds, unreadable) of a batch, each with its shop or the reason."""
+    orders: list[tuple[int, OrderDraft]] = []
+    refund_drafts: list[tuple[int, RefundDraft]] = []
+    unreadable: dict[int, str] = {}
+    for message in claimed:
+        if message.shop_id is None:
+            continue
+        try:
+            if message.kind == MessageKind.ORDER:
+                orders.append((message.shop_id, reader(message.channel).read(message.body)))
+            elif message.kind == MessageKind.REFUND:
+                draft = reader(message.channel).read_refund(message.body)
+                refund_drafts.append((message.shop_id, draft))
+        except Unreadable as reason:
+            unreadable[message.id] = str(reason)
+    return orders, refund_drafts, unreadable
+
+
+def take_drafts(
+    drafts: Sequence[tuple[int, OrderDraft]], *, actor: Actor, now: datetime
+) -> dict[int, int]:
+    """Take new orders in and let known ones learn what changed; return the new versions.
+
+    The same order told several times counts once, by the platform's newest word.
+    """
+    newest: dict[tuple[int, str], OrderDraft] = {}
+    for shop_id, draft in drafts:
+        key = (shop_id, draft.channel_number)
+        if key not in newest or newest[key].modified_at <= draft.modified_at:
+            newest[key] = draft
+    if not newest:
+        return {}
+    known = _known(newest)
+    works = load(known.values())
+    for work in works:
+        updates.learn(work, newest[work.shop_id, work.channel_number], now=now)
+    fresh = {key: draft for key, draft in newest.items() if key not in known}
+    born = _born(fresh, now=now)
+    open_refunds = refunds.waiting([(work.shop_id, work.channel_number) for work in born])
+    for work in born:
+        updates.settle_in(work, fresh[work.shop_id, work.channel_number], open_refunds)
+    versions = take([*works, *born], actor=actor, now=now)
+    refunds.adopt(open_refunds, {(w.shop_id, w.channel_number): w.id for w in born})
+    updates.follow_up([w for w in works if w.touched], actor=actor, now=now)
+    return versions
+
+
+def _known(keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT o.shop_id, o.channel_number, o.id FROM unnest(%s::bigint[], %s::text[]) "
+            "AS v(shop_id, number) JOIN orders_salesorder o "
+            "ON o.shop_id = v.shop_id AND o.channel_number = v.number",
+            [[shop for shop, _ in keys], [number for _, number in keys]],
+        )
+        return {(shop, number): pk for shop, number, pk in cursor.fetchall()}
+
+
+def _born(fresh: Mapping[tuple[int, str], OrderDraft], *, now: datetime) -> list[Work]:
+    if not fresh:
+        return []
+    shops = Shop.objects.in_bulk({shop_id for shop_id, _ in fresh})
+    ids = next_ids(SalesOrder, len(fresh))
+    counts = [len(d.lines) + len(d.gifts_outside_lines) for d in fresh.values()]
+    line_ids = new_lines(sum(counts))
+    works = []
+    start = 0
+    for pk, ((shop_id, _), draft), count in zip(ids, fresh.items(), counts, strict=True):
+        keys = line_ids[start : start + count]
+        start += count
+        works.append(fresh_work(draft, shops[shop_id], pk=pk, line_ids=keys, now=now))
+    return works
+
+
+@transaction.atomic
+def replay(message_id: int, *, user: AbstractBaseUser, actor: Actor, reason: str) -> None:
+    """Put a quarantined message back into the inbox. Right: REPLAY_DEAD."""
+    require(user, Can.REPLAY_DEAD)
+    message = InboxMessage.objects.select_for_update().filter(pk=message_id, state="dead").first()
+    if message is None:
+        raise NotFound(what=f"隔离消息 {message_id}")
+    message.state, message.attempts, message.leased_until = "new", 0, None
+    message.save(update_fields=["state", "attempts", "leased_until"])
+    record(
+        Action.MESSAGE_REPLAYED, object_type="message", object_id=message.pk, actor=actor,
+        reason=reason,
+    )  # fmt: skip

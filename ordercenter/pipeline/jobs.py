@@ -1,0 +1,175 @@
+"""What has to happen by itself: promises that run out, shortages that end, clocks that do.
+
+Each job finds its own work, may run twice or on two workers at once, and returns one line
+saying what it did.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import connection, transaction
+from django.db.models import F
+
+from fulfillment.models import StageTask
+from inventory import services as inventory
+from ordercenter.audit.models import Action
+from ordercenter.audit.services import link_pending
+from ordercenter.core.actor import PIPELINE
+from ordercenter.core.clock import now as clock_now
+from ordercenter.core.live import announce
+from ordercenter.notices import services as notices
+from ordercenter.orders.models import OrderHold
+from ordercenter.orders.states import HoldKind, OrderStatus
+from ordercenter.pipeline.path import take
+from ordercenter.pipeline.work import load, write
+
+BATCH: Final = 200
+MOST_ESCALATIONS: Final = 4
+
+
+def expire_reservations(*, now: datetime | None = None) -> str:
+    """Give back stock promised to buyers who did not pay in time.
+
+    Payment and expiry meet at the order row: who comes second sees what the first did.
+    """
+    now = now or clock_now()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT DISTINCT order_id FROM inventory_reservation "
+                "WHERE state = 'active' AND expires_at <= %s LIMIT %s",
+                [now, BATCH],
+            )
+            due = [row[0] for row in cursor.fetchall()]
+        works = [work for work in load(due) if not work.is_paid]
+        if not works:
+            return "no promise has run out"
+        ids = [work.id for work in works]
+        for work in works:
+            work.action, work.reason = Action.ORDER_MOVED, "未付款，占用到期释放"
+            if work.status in {OrderStatus.RESERVED, OrderStatus.CLEARED}:
+                work.move(OrderStatus.MAPPED)
+            work.row_changed = True
+        inventory.release(ids, reason="expired", actor=PIPELINE, now=now)
+        for work in works:
+            work.source_id = None
+        write(works, actor=PIPELINE, now=now)
+        announce("orders", expired=len(works))
+    return f"{len(works)} promises ran out"
+
+
+def work_shortages(*, now: datetime | None = None) -> str:
+    """Try short orders again, in order of payment, once one of their SKUs is to be had."""
+    return _retry(
+        "SELECT DISTINCT h.order_id, o.paid_at FROM orders_orderhold h "
+        "JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'mapped' "
+        "JOIN orders_orderline l ON l.order_id = o.id "
+        "JOIN inventory_stocklevel s ON s.sku_id = l.sku_id AND s.on_hand - s.reserved > 0 "
+        "WHERE h.kind = 'shortage' AND h.released_at IS NULL AND o.paid_at IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM orders_orderline n WHERE n.order_id = o.id "
+        "AND n.sku_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inventory_stocklevel f "
+        "WHERE f.sku_id = n.sku_id AND f.on_hand - f.reserved >= n.quantity)) "
+        "ORDER BY o.paid_at LIMIT %s",
+        now=now,
+        what="shortages",
+    )
+
+
+def work_unmapped(*, now: datetime | None = None) -> str:
+    """Try held orders again whose codes have got a listing since."""
+    return _retry(
+        "SELECT DISTINCT h.order_id, h.opened_at FROM orders_orderhold h "
+        "JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'received' "
+        "JOIN orders_orderline l ON l.order_id = o.id AND l.sku_id IS NULL AND l.bundle_id IS NULL "
+        "JOIN catalog_listing c ON c.shop_id = o.shop_id AND ("
+        "(c.code_type = 'sku_id' AND c.code = l.platform_sku_id) OR "
+        "(c.code_type = 'outer_code' AND c.code = l.outer_code)) "
+        "WHERE h.kind = 'unmapped' AND h.released_at IS NULL ORDER BY h.opened_at LIMIT %s",
+        now=now,
+        what="unmapped orders",
+    )
+
+
+def _retry(query: str, *, now: datetime | None, what: str) -> str:
+    now = now or clock_now()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(query, [BATCH])
+            wanted = [row[0] for row in cursor.fetchall()]
+        works = load(wanted)
+        first = {pk: n for n, pk in enumerate(wanted)}
+        works.sort(key=lambda work: first[work.id])
+        take(works, actor=PIPELINE, now=now)
+        moved = sum(1 for work in works if work.passed)
+    return f"{moved} of {len(works)} {what} go on"
+
+
+def escalate(*, now: datetime | None = None) -> str:
+    """Tell people about overdue tasks, louder each time the clock runs out again."""
+    now = now or clock_now()
+    with transaction.atomic():
+        late = list(
+            StageTask.objects.filter(
+                state=StageTask.State.OPEN,
+                escalation__lt=MOST_ESCALATIONS,
+                due_at__lte=now,
+            )
+            .select_related("order")
+            .select_for_update(skip_locked=True, of=("self",))
+            .order_by("due_at")[:BATCH]
+        )
+        due = [t for t in late if now >= t.due_at + (t.due_at - t.opened_at) * t.escalation]
+        if not due:
+            return "nothing is newly overdue"
+        StageTask.objects.filter(pk__in=[t.pk for t in due]).update(escalation=F("escalation") + 1)
+        for stage in sorted({t.stage for t in due}):
+            tasks = [t for t in due if t.stage == stage]
+            worst = max(t.escalation + 1 for t in tasks)
+            notices.tell(
+                key=f"overdue:{stage}:{now:%Y%m%d%H%M}",
+                urgency="2" if worst == 1 else "3",
+                title=f"{tasks[0].get_stage_display()}超时 {len(tasks)} 单",
+                lines=[t.order.number for t in tasks[:10]],
+                now=now,
+            )
+        announce("orders", overdue=len(due))
+    return f"{len(due)} tasks are newly overdue"
+
+
+def push_freezes(*, now: datetime | None = None) -> str:
+    """Tell the groups of new holds: frozen orders each, the others as one digest."""
+    now = now or clock_now()
+    since = now - timedelta(hours=1)
+    frozen = OrderHold.objects.open().filter(
+        tier="3", kind=HoldKind.RULE, opened_at__gte=since
+    ).select_related("order")  # fmt: skip
+    told = 0
+    for hold in frozen[:50]:
+        told += notices.tell(
+            key=f"hold:{hold.pk}",
+            urgency="3",
+            title=f"订单冻结 {hold.order.number}",
+            lines=[hold.words],
+            now=now,
+        )
+    minute = now.replace(second=0, microsecond=0)
+    flagged = OrderHold.objects.filter(
+        tier="2", opened_at__gte=minute - timedelta(minutes=5), opened_at__lt=minute
+    ).count()
+    if flagged and minute.minute % 5 == 0:
+        told += notices.tell(
+            key=f"flagged:{minute:%Y%m%d%H%M}",
+            urgency="2",
+            title=f"5 分钟内新增待审核 {flagged} 单",
+            lines=[],
+            now=now,
+        )
+    return f"{told} notices queued"
+
+
+def link_audit() -> str:
+    """Hang new audit records onto the chain."""
+    total = 0
+    while linked := link_pending():
+        total += linked
+    return f"{total} records linked"

@@ -1,0 +1,115 @@
+"""The steady worker: takes the inbox along the path, sends what is due, watches the clocks.
+
+Three loops side by side, each with its own connection: the inbox must not wait for a slow
+platform. Several of these processes may run; they share the work by row locks.
+"""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import close_old_connections, connection
+from django.db.models import F
+from django_q.tasks import async_task
+
+from channels_sync.models import SyncCursor
+from ordercenter.core.clock import now as clock_now
+from ordercenter.pipeline import intake, jobs, outward
+from ordercenter.pipeline.tasks import send_notices
+
+logger = logging.getLogger(__name__)
+IDLE_SECONDS: Final = 0.1
+Step = tuple[float, Callable[[], object]]
+
+
+def nudge_polls() -> str:
+    """Queue a poll of every shop that is due, and set its next one."""
+    now = clock_now()
+    due = outward.due_shops(now=now)
+    for shop_id in due:
+        SyncCursor.objects.filter(pk=shop_id).update(
+            next_due_at=now + timedelta(seconds=1) * F("interval_seconds")
+        )
+        async_task("ordercenter.pipeline.outward.poll_shop", shop_id, q_options={"save": False})
+    return f"{len(due)} polls queued"
+
+
+OUTWARD: Final[Sequence[Step]] = (
+    (0.3, outward.fetch_hints),
+    (0.5, outward.send_out),
+    (2.0, send_notices),
+    (5.0, outward.void_waybills),
+)
+HOUSEKEEPING: Final[Sequence[Step]] = (
+    (1.0, nudge_polls),
+    (2.0, jobs.link_audit),
+    (3.0, jobs.push_freezes),
+    (5.0, jobs.expire_reservations),
+    (5.0, jobs.work_unmapped),
+    (5.0, jobs.work_shortages),
+    (15.0, jobs.escalate),
+)
+
+
+class Command(BaseCommand):
+    help = "持续处理收件箱、发件箱与时限"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="把现有工作做完就退出")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["once"]:
+            while intake.run().messages:
+                pass
+            for _, step in (*OUTWARD, *HOUSEKEEPING):
+                step()
+            while intake.run().messages:
+                pass
+            return
+        stop = threading.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: stop.set())
+        threads = [
+            threading.Thread(target=_loop, args=(steps, stop), name=name, daemon=True)
+            for name, steps in (("outward", OUTWARD), ("housekeeping", HOUSEKEEPING))
+        ]
+        for thread in threads:
+            thread.start()
+        _take_in(stop)
+        for thread in threads:
+            thread.join(timeout=5)
+
+
+def _take_in(stop: threading.Event) -> None:
+    """Work the inbox off as it fills; sleep a moment when it is empty."""
+    while not stop.is_set():
+        try:
+            if intake.run().messages:
+                continue
+        except Exception:
+            logger.exception("intake failed, trying again")
+            connection.close()
+            stop.wait(1)
+        stop.wait(IDLE_SECONDS)
+
+
+def _loop(steps: Sequence[Step], stop: threading.Event) -> None:
+    """Run each step every so many seconds; a step that fails is logged and comes round again."""
+    due = [0.0] * len(steps)
+    while not stop.is_set():
+        for index, (every, step) in enumerate(steps):
+            if time.monotonic() < due[index]:
+                continue
+            due[index] = time.monotonic() + every
+            try:
+                step()
+            except Exception:
+                logger.exception("%s failed, trying again", step.__name__)
+                connection.close()
+        close_old_connections()
+        stop.wait(IDLE_SECONDS)

@@ -1,0 +1,348 @@
+"""The far end of the path: what the network is asked for and told.
+
+Nothing here holds a transaction over a call. Each function finds its own work, may run twice
+or on two workers at once, and one shop's trouble never holds up another's.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Final
+
+import httpx
+from django.db import close_old_connections, transaction
+
+from channels_sync import services as channels
+from channels_sync.connectors import CONNECTORS
+from channels_sync.connectors.base import make_client
+from channels_sync.contracts import (
+    Connector,
+    ConnectorError,
+    MessageKind,
+    Rejected,
+    ShipLine,
+    ShipNotice,
+    TryLater,
+    Unreadable,
+    Window,
+)
+from channels_sync.models import InboxMessage, OutboundMessage, ShopCredential, SyncCursor
+from channels_sync.services import Claimed
+from fulfillment import services as fulfillment
+from fulfillment import traces
+from fulfillment.carriers.account import speaking
+from fulfillment.contracts import CarrierError
+from fulfillment.models import CarrierAccount, Parcel, Stage, StageTask, Waybill
+from ordercenter.audit.models import Action
+from ordercenter.audit.services import record
+from ordercenter.core.actor import PIPELINE, Actor
+from ordercenter.core.clock import now as clock_now
+from ordercenter.core.live import announce
+from ordercenter.orders.models import SalesOrder
+from ordercenter.pipeline.intake import reader
+
+logger = logging.getLogger(__name__)
+OVERLAP: Final = timedelta(minutes=2)
+FIRST_LOOK_BACK: Final = timedelta(minutes=30)
+POLL_LEASE: Final = timedelta(seconds=110)
+LINES: Final = 8
+AT_ONCE: Final = 200
+
+
+def connector_for(shop_id: int, client: httpx.Client) -> Connector:
+    """Speak for a shop over this client."""
+    credential = ShopCredential.objects.select_related("shop").get(pk=shop_id)
+    return CONNECTORS[credential.shop.channel](credential.access(), client)
+
+
+def _in_parallel(jobs: Sequence[Callable[[], int]]) -> int:
+    """Run the jobs side by side, each with its own database connection; add up their answers."""
+
+    def run(job: Callable[[], int]) -> int:
+        try:
+            return job()
+        finally:
+            close_old_connections()
+
+    if len(jobs) < 2:  # noqa: PLR2004 - nothing to run beside
+        return sum(job() for job in jobs)
+    with ThreadPoolExecutor(max_workers=LINES) as pool:
+        return sum(pool.map(run, jobs))
+
+
+def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
+    """Read what changed since the cursor into the inbox, window by window.
+
+    One poll a shop at a time: the cursor row is leased. A window's last page and the new
+    position are stored in one transaction; any failure leaves the cursor where it was.
+    """
+    now = now or clock_now()
+    if not _lease(shop_id, now=now):
+        return "another worker reads this shop"
+    stored = 0
+    try:
+        with make_client() as client:
+            connector = connector_for(shop_id, client)
+            for window in _windows(shop_id, connector, now=now):
+                stored += _read_window(shop_id, connector, window)
+    except ConnectorError as error:
+        channels.cursor_failed(shop_id, error, now=now)
+        announce_outside("shops")
+        return f"{type(error).__name__} {error.error.code}"
+    row = SyncCursor.objects.get(pk=shop_id)
+    SyncCursor.objects.filter(pk=shop_id).update(
+        leased_until=None,
+        failures=0,
+        error_class="",
+        error_code="",
+        error_message="",
+        last_ok_at=clock_now(),
+        next_due_at=now + timedelta(seconds=row.interval_seconds),
+    )
+    if row.failures:
+        announce_outside("shops")
+    return f"{stored} new messages"
+
+
+def announce_outside(topic: str) -> None:
+    with transaction.atomic():
+        announce(topic)
+
+
+def _lease(shop_id: int, *, now: datetime) -> bool:
+    with transaction.atomic():
+        row = SyncCursor.objects.select_for_update().filter(pk=shop_id).first()
+        if row is None or (row.leased_until and row.leased_until > now):
+            return False
+        row.leased_until = now + POLL_LEASE
+        row.save(update_fields=["leased_until"])
+    return True
+
+
+def _windows(shop_id: int, connector: Connector, *, now: datetime) -> Iterable[Window]:
+    """The closed windows between the cursor and a little behind now, each overlapping the last."""
+    position = SyncCursor.objects.values_list("position", flat=True).get(pk=shop_id)
+    end = now - timedelta(seconds=connector.settle_seconds)
+    longest = timedelta(seconds=connector.max_window_seconds)
+    start = position - OVERLAP
+    while start < end:
+        stop = min(start + longest, end)
+        yield Window(start, stop)
+        if stop >= end:
+            return
+        start = stop - OVERLAP
+
+
+def _read_window(shop_id: int, connector: Connector, window: Window) -> int:
+    stored = 0
+    for page in connector.pull(window):
+        stored += channels.store(page.messages, source=InboxMessage.Source.POLL, shop_id=shop_id)
+    with transaction.atomic():
+        row = SyncCursor.objects.select_for_update().get(pk=shop_id)
+        if window.end > row.position:
+            row.position = window.end
+            row.leased_until = clock_now() + POLL_LEASE
+            row.save(update_fields=["position", "leased_until"])
+    return stored
+
+
+def due_shops(*, now: datetime) -> list[int]:
+    """Shops whose next poll is due and that nobody reads just now."""
+    return list(
+        SyncCursor.objects.filter(shop__is_active=True, next_due_at__lte=now)
+        .exclude(leased_until__gt=now)
+        .values_list("shop_id", flat=True)
+    )
+
+
+def is_stale(shop_id: int, *, now: datetime) -> bool:
+    """Whether the shop's poll is due, or the nudge that should have run it came to nothing."""
+    row = SyncCursor.objects.get(pk=shop_id)
+    if row.failures and row.next_due_at > now:
+        return False
+    since = row.last_ok_at or row.position
+    return row.next_due_at <= now or now - since > timedelta(seconds=2 * row.interval_seconds)
+
+
+def fetch_hints(*, now: datetime | None = None) -> str:
+    """Ask the platforms for the orders their pushes hinted at; one question an order."""
+    now = now or clock_now()
+    with transaction.atomic():
+        claimed = channels.claim([MessageKind.EVENT], limit=AT_ONCE, now=now)
+        InboxMessage.objects.filter(pk__in=[m.id for m in claimed]).update(
+            state=InboxMessage.State.LEASED, leased_until=now + channels.LEASE
+        )
+    by_shop: dict[int, list[Claimed]] = defaultdict(list)
+    for message in claimed:
+        if message.shop_id is not None:
+            by_shop[message.shop_id].append(message)
+    fetched = _in_parallel(
+        [lambda s=shop, m=messages: _fetch(s, m) for shop, messages in by_shop.items()]  # type: ignore[misc]
+    )
+    return f"{fetched} orders fetched for {len(claimed)} hints"
+
+
+def _fetch(shop_id: int, hints: Sequence[Claimed]) -> int:
+    by_number: dict[str, list[int]] = defaultdict(list)
+    unreadable: dict[int, str] = {}
+    for hint in hints:
+        try:
+            number = (
+                hint.channel_number or reader(hint.channel).read_event(hint.body).channel_number
+            )
+            by_number[number or ""].append(hint.id)
+        except Unreadable as reason:
+            unreadable[hint.id] = str(reason)
+    channels.park(unreadable, now=clock_now())
+    channels.done(by_number.pop("", []), now=clock_now())
+    fetched = 0
+    with make_client() as client:
+        connector = connector_for(shop_id, client)
+        for number, ids in by_number.items():
+            try:
+                message = connector.fetch(number)
+            except ConnectorError as error:
+                words = f"{error.error.klass}: {error.error.code} {error.error.message}"
+                channels.try_again(ids, words, now=clock_now())
+                continue
+            with transaction.atomic():
+                channels.store([message], source=InboxMessage.Source.FETCH, shop_id=shop_id)
+                channels.done(ids, now=clock_now())
+            fetched += 1
+    return fetched
+
+
+def send_out(*, now: datetime | None = None) -> str:
+    """Tell the platforms what is due; the shops side by side, each in order."""
+    now = now or clock_now()
+    by_shop: dict[int, list[OutboundMessage]] = defaultdict(list)
+    for message in channels.claim_out(limit=AT_ONCE, now=now):
+        by_shop[message.shop_id].append(message)
+    sent = _in_parallel(
+        [lambda s=shop, m=messages: _send_shop(s, m) for shop, messages in by_shop.items()]  # type: ignore[misc]
+    )
+    return f"{sent} messages delivered"
+
+
+def _send_shop(shop_id: int, messages: Sequence[OutboundMessage]) -> int:
+    sent = 0
+    with make_client() as client:
+        connector = connector_for(shop_id, client)
+        for message in messages:
+            try:
+                connector.ship(_notice(message))
+            except TryLater as error:
+                channels.put_off(message, str(error), wait=error.wait, now=clock_now())
+                if not error.outcome_unknown:
+                    break
+            except Rejected as error:
+                _give_up(message, error)
+            else:
+                _delivered(message)
+                sent += 1
+    return sent
+
+
+def _notice(message: OutboundMessage) -> ShipNotice:
+    told = message.payload
+    lines = () if told["whole"] else tuple(
+        ShipLine(line["channel_line_id"], line["quantity"]) for line in told["lines"]
+    )  # fmt: skip
+    return ShipNotice(
+        key=message.key,
+        channel_number=told["channel_number"],
+        carrier=told["carrier"],
+        tracking_number=told["tracking_number"],
+        shipped_at=datetime.fromisoformat(told["shipped_at"]),
+        lines=lines,
+    )
+
+
+@transaction.atomic
+def _delivered(message: OutboundMessage) -> None:
+    """The platform has it: the notify stage is done, and the record says so."""
+    now = clock_now()
+    order = SalesOrder.objects.locked([message.order_id]).get()
+    changed = OutboundMessage.objects.filter(
+        pk=message.pk, state=OutboundMessage.State.WAITING
+    ).update(state=OutboundMessage.State.DONE, done_at=now, error="")
+    if not changed:
+        return
+    fulfillment.close_tasks(
+        [order.pk], state=StageTask.State.DONE.value, by="system", now=now, stages=[Stage.NOTIFY]
+    )
+    order.version += 1
+    order.save(update_fields=["version"])
+    record(
+        Action.WRITE_BACK_DONE, object_type="order", object_id=order.pk, actor=PIPELINE,
+        change={"status": [order.status], "waybill": message.payload["tracking_number"]},
+        version=order.version,
+    )  # fmt: skip
+    announce("orders", order_id=order.pk)
+
+
+def _give_up(message: OutboundMessage, error: Rejected) -> None:
+    """The platform said no: repeating changes nothing, so a person has to see it."""
+    with transaction.atomic():
+        OutboundMessage.objects.filter(pk=message.pk).update(
+            state=OutboundMessage.State.DEAD, error=str(error)[:300], done_at=clock_now()
+        )
+        announce("shops")
+
+
+def void_waybills(*, now: datetime | None = None) -> str:
+    """Give the numbers of void labels back to their carriers, so that nobody bills them."""
+    now = now or clock_now()
+    waiting = Waybill.objects.filter(
+        state=Waybill.State.VOID, void_done_at=None, voided_at__lte=now
+    ).exclude(number="")[:AT_ONCE]
+    done = 0
+    for waybill in waiting:
+        account = CarrierAccount.objects.filter(code=waybill.carrier, is_active=True).first()
+        if account is None:
+            continue
+        try:
+            with make_client() as client:
+                speaking(account, client).cancel(waybill.client_reference, waybill.number)
+        except CarrierError as error:
+            Waybill.objects.filter(pk=waybill.pk).update(error=error.fault.message[:300])
+            continue
+        Waybill.objects.filter(pk=waybill.pk).update(void_done_at=clock_now(), error="")
+        done += 1
+    return f"{done} waybills given back"
+
+
+def ask_traces(*, now: datetime | None = None, quiet: timedelta = timedelta(minutes=10)) -> str:
+    """Ask the carriers about parcels they have not told us anything of for a while."""
+    now = now or clock_now()
+    quiet_since = now - quiet
+    silent = (
+        Waybill.objects.filter(
+            state=Waybill.State.LIVE,
+            parcel__state=Parcel.State.SHIPPED,
+            parcel__shipped_at__lte=quiet_since,
+        )
+        .exclude(traces__occurred_at__gte=quiet_since)
+        .order_by("parcel__shipped_at")
+        .values_list("carrier", "number")[:100]
+    )
+    by_carrier: dict[str, list[str]] = defaultdict(list)
+    for carrier, number in silent:
+        by_carrier[carrier].append(number)
+    new = 0
+    for carrier, numbers in by_carrier.items():
+        account = CarrierAccount.objects.filter(code=carrier, is_active=True).first()
+        if account is None:
+            continue
+        for start in range(0, len(numbers), 10):
+            try:
+                with make_client() as client:
+                    events = speaking(account, client).traces(numbers[start : start + 10])
+            except CarrierError as error:
+                logger.warning("carrier %s does not answer: %s", carrier, error.fault.code)
+                break
+            with transaction.atomic():
+                new += traces.take_events(carrier, events, actor=Actor.job("ask_traces"), now=now)
+    return f"{new} new scans"

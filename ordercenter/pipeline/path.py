@@ -1,0 +1,308 @@
+"""The path of an order: map, reserve, screen, clear, route. Every step takes a batch.
+
+An order moves on, gets a hold, or waits for its payment; nothing a step refuses touches the
+other orders of the batch. ``take`` runs every step that may follow, then writes once.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import connection
+
+from fulfillment import services as fulfillment
+from fulfillment.models import Stage
+from inventory import services as inventory
+from inventory.contracts import Demand, Grant, StockRequest
+from inventory.selectors import SourceMap
+from ordercenter.catalog.selectors import Shelf
+from ordercenter.core.actor import Actor
+from ordercenter.core.live import announce
+from ordercenter.orders.states import HoldKind, OrderStatus
+from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
+from risk import services as risk
+from risk.contracts import Finding, Subject, SubjectLine
+
+S = OrderStatus
+BLOCKS_CLEARING: Final = (
+    HoldKind.RULE,
+    HoldKind.PERSON,
+    HoldKind.INCOMPLETE,
+    HoldKind.ADDRESS_CHANGE,
+    HoldKind.CHANGED,
+    HoldKind.FAULT,
+)
+
+
+def take(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int]:
+    """Take every order as far as it can go, and write the batch. Return the new versions.
+
+    In the caller's transaction, with stored orders locked. One nudge for the whole batch.
+    """
+    shelf = Shelf.for_codes(_codes(works))
+    map_lines(works, shelf)
+    sources = SourceMap()
+    reserve(works, sources, actor=actor, now=now)
+    check(works)
+    screen(works, shelf)
+    clear(works)
+    plans = route(works, sources)
+    versions = write(works, actor=actor, now=now)
+    judged = [work.judgement for work in works if work.judgement]
+    risk.keep_verdicts(judged, versions=versions, now=now)
+    fulfillment.plan_parcels(plans, now=now)
+    fulfillment.open_tasks(
+        [
+            fulfillment.TaskRequest(work.id, t.stage, t.note, work.priority, t.warehouse_id,
+                                    t.parcel_id)
+            for work in works
+            for t in work.tasks
+        ],
+        now=now,
+    )  # fmt: skip
+    if versions:
+        announce("orders", count=len(versions))
+    return versions
+
+
+def _codes(works: Sequence[Work]) -> set[tuple[int, str]]:
+    """(shop, code) of every line that may still have to be mapped, and SKUs to price."""
+    return {
+        (work.shop_id, code)
+        for work in works
+        if work.status is S.RECEIVED
+        for line in work.lines
+        for code in (line.platform_sku_id, line.outer_code)
+        if code
+    }
+
+
+def map_lines(works: Sequence[Work], shelf: Shelf) -> None:
+    """RECEIVED → MAPPED: tie each line to what we stock, or hold the order naming the codes."""
+    for work in works:
+        if work.status is not S.RECEIVED or (work.held_by(HoldKind.CHANNEL) and work.is_test):
+            continue
+        if not work.lines:
+            work.hold(_hold(HoldKind.INCOMPLETE, "no_lines", "2", "订单没有商品行"))
+            continue
+        problems = [p for line in list(work.lines) if (p := _map_line(work, line, shelf))]
+        if problems:
+            words = "商品未匹配：" + "、".join(problems)
+            work.hold(_hold(HoldKind.UNMAPPED, "unmapped", "2", words, codes=problems))
+            continue
+        work.unhold(HoldKind.UNMAPPED, "商品已匹配")
+        work.must_judge = True
+        work.move(S.MAPPED)
+
+
+def _map_line(work: Work, line: Line, shelf: Shelf) -> str:
+    """Tie one line; return what is wrong with it in words, empty when it is tied."""
+    if line.sku_id or line.bundle_id:
+        return ""
+    found = shelf.find(work.shop_id, line.platform_sku_id, line.outer_code)
+    if found is None:
+        code = line.outer_code or line.platform_sku_id or line.title[:30]
+        return f"{code}"
+    if found.conflict:
+        return f"{line.outer_code}（平台 SKU 与商家编码指向不同货品）"
+    if found.bundle_id and not shelf.parts(found.bundle_id):
+        return f"{line.outer_code}（组合装没有组成）"
+    line.sku_id, line.bundle_id = found.sku_id, found.bundle_id
+    line.listing_version, line.mapped_now = found.version, True
+    if found.bundle_id:
+        _explode(work, line, shelf)
+    return ""
+
+
+def _explode(work: Work, line: Line, shelf: Shelf) -> None:
+    """Add the parts of a bundle line, its money shared out over them exactly to the fen."""
+    parts = shelf.parts(line.bundle_id)
+    amounts = share_out(line.amount, [price * count for _, count, price in parts])
+    ids = new_lines(len(parts))
+    next_no = max(other.line_no for other in work.lines) + 1
+    for index, (sku_id, count, _) in enumerate(parts):
+        quantity = count * line.quantity
+        work.lines.append(
+            Line(
+                id=ids[index],
+                line_no=next_no + index,
+                channel_line_id=line.channel_line_id,
+                platform_sku_id="",
+                outer_code="",
+                title=line.title,
+                quantity=quantity,
+                unit_price=(amounts[index] / quantity).quantize(Decimal("0.01")),
+                amount=amounts[index],
+                is_gift=line.is_gift,
+                bundle_line_id=line.id,
+                sku_id=sku_id,
+                listing_version=line.listing_version,
+                fresh=True,
+            )
+        )
+
+
+def share_out(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
+    """Split money by weight into fen that add up exactly; the largest remainders get the rest."""
+    fen = int(amount * 100)
+    total = sum(weights) or Decimal(len(weights))
+    shares = [(fen * (w if sum(weights) else 1)) / total for w in weights]
+    floors = [int(share) for share in shares]
+    left = fen - sum(floors)
+    order = sorted(range(len(weights)), key=lambda i: (floors[i] - shares[i], i))
+    for index in order[:left]:
+        floors[index] += 1
+    return [Decimal(n) / 100 for n in floors]
+
+
+def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: datetime) -> None:
+    """MAPPED → RESERVED: hold stock in the nearest warehouse that has everything, or say what
+    is short. An unpaid order is tried when it arrives, and again once it is paid."""
+    wanting = [w for w in works if w.status is S.MAPPED and (w.fresh or w.is_paid or w.passed)]
+    requests = [
+        StockRequest(
+            order_id=w.id,
+            demands=tuple(Demand(ln.id, ln.sku_id, ln.quantity) for ln in w.goods if ln.sku_id),
+            sources=sources.for_order(w.shop_id, w.province),
+            expires_at=_expiry(w, now),
+        )
+        for w in wanting
+    ]
+    if not requests:
+        return
+    all_new = all(w.fresh for w in wanting)
+    grants = inventory.reserve_many(requests, actor=actor, now=now, new_orders=all_new)
+    codes = _sku_codes(grants)
+    for work, grant in zip(wanting, grants, strict=True):
+        if grant.granted:
+            work.source_id = grant.virtual_warehouse_id
+            work.unhold(HoldKind.SHORTAGE, "库存已占用")
+            work.must_judge = True
+            work.move(S.RESERVED)
+            continue
+        work.left = dict(grant.seen or {})
+        said = "、".join(
+            f"{codes[s.sku_id]} 需 {s.wanted} 件，可用 {s.available} 件" for s in grant.shortages
+        )
+        short = [[codes[s.sku_id], s.wanted, s.available] for s in grant.shortages]
+        work.hold(_hold(HoldKind.SHORTAGE, "shortage", "2", f"缺货：{said}", short=short))
+
+
+def _expiry(work: Work, now: datetime) -> datetime | None:
+    if work.is_paid or work.channel_status == "deposit_paid":
+        return None
+    return now + timedelta(minutes=unpaid_minutes().get(work.shop_id, 30))
+
+
+def unpaid_minutes() -> dict[int, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, unpaid_hold_minutes FROM catalog_shop")
+        return dict(cursor.fetchall())
+
+
+def _sku_codes(grants: Sequence[Grant]) -> dict[int, str]:
+    wanted = {s.sku_id for grant in grants for s in grant.shortages}
+    if not wanted:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, code FROM catalog_sku WHERE id = ANY(%s)", [list(wanted)])
+        return dict(cursor.fetchall())
+
+
+def check(works: Sequence[Work]) -> None:
+    """First review and finance, as far as a machine can: who, where, and is the money right."""
+    for work in works:
+        if work.receiver_problem and not work.held_by(HoldKind.CHANNEL):
+            words = f"收货信息不完整：{work.receiver_problem}"
+            work.hold(_hold(HoldKind.INCOMPLETE, "receiver", "2", words))
+            work.tasks.append(TaskDraft(Stage.FIRST_REVIEW, words))
+        if work.fresh and (problem := money_problem(work)):
+            work.hold(_hold(HoldKind.PAYMENT, "amount", "2", problem))
+            work.tasks.append(TaskDraft(Stage.FINANCE_CHECK, problem))
+        elif work.is_paid and 0 < work.paid_amount < work.payable_amount:
+            words = f"已付 {work.paid_amount}，应付 {work.payable_amount}"
+            work.hold(_hold(HoldKind.PAYMENT, "underpaid", "2", f"付款不足：{words}"))
+            work.tasks.append(TaskDraft(Stage.FINANCE_CHECK, words))
+
+
+def money_problem(work: Work) -> str:
+    """What does not add up to the fen, in words; empty when all does."""
+    goods = sum((ln.amount for ln in work.lines if ln.bundle_line_id is None), Decimal(0))
+    if goods + work.freight != work.payable_amount:
+        return f"金额不符：商品 {goods} + 运费 {work.freight} ≠ 应付 {work.payable_amount}"
+    return ""
+
+
+def screen(works: Sequence[Work], shelf: Shelf) -> None:
+    """Run the live rules over every mapped order that needs a verdict; a hit opens a hold."""
+    due = [w for w in works if w.must_judge and w.status in {S.MAPPED, S.RESERVED, S.CLEARED}]
+    if not due:
+        return
+    prices = shelf.prices({ln.sku_id for w in due for ln in w.goods if ln.sku_id})
+    judgements = risk.screen([_subject(work, prices) for work in due])
+    for work, judgement in zip(due, judgements, strict=True):
+        work.judgement = judgement
+        for finding in judgement.hits:
+            if finding.tier >= "2" and finding.queue != "shortage":
+                work.hold(_rule_hold(finding))
+
+
+def _rule_hold(finding: Finding) -> HoldDraft:
+    return _hold(
+        HoldKind.RULE,
+        finding.code,
+        finding.tier,
+        finding.words,
+        orders=list(finding.orders[:50]),
+        seen=list(finding.seen),
+        limit=list(finding.limits),
+        tag=finding.tag,
+    )
+
+
+def _subject(work: Work, prices: Mapping[int, tuple[str, Decimal, str, bool]]) -> Subject:
+    lines = []
+    for line in work.goods:
+        assert line.sku_id is not None
+        code, price, currency, sku_is_gift = prices[line.sku_id]
+        free = line.is_gift or (sku_is_gift and not line.amount)
+        lines.append(
+            SubjectLine(
+                sku_id=line.sku_id,
+                sku_code=code,
+                quantity=line.quantity,
+                amount=line.amount,
+                base_price=price if currency == work.currency and price else None,
+                is_gift=free,
+                available=work.left.get(line.sku_id) if work.source_id is None else None,
+            )
+        )
+    keys = work.evidence
+    return Subject(
+        work.id, work.number, work.placed_at, work.payable_amount, keys.buyer, keys.device,
+        keys.phone, keys.address, keys.ip, tuple(lines),
+    )  # fmt: skip
+
+
+def clear(works: Sequence[Work]) -> None:
+    """RESERVED → CLEARED: nothing a person has to look at stands open."""
+    for work in works:
+        if work.status is S.RESERVED and not work.held_by(*BLOCKS_CLEARING):
+            work.move(S.CLEARED)
+
+
+def route(works: Sequence[Work], sources: SourceMap) -> list[fulfillment.ParcelPlan]:
+    """CLEARED → ROUTED: paid and free of holds; its parcel leaves where its stock is held."""
+    ready = [w for w in works if w.status is S.CLEARED and w.is_paid and not w.held_by()]
+    plans = []
+    for work in ready:
+        assert work.source_id is not None
+        warehouse = sources.warehouse_of[work.source_id]
+        plans.append(fulfillment.ParcelPlan(work.id, work.number, warehouse, work.priority))
+        work.move(S.ROUTED)
+    return plans
+
+
+def _hold(kind: HoldKind, code: str, tier: str, words: str, **evidence: Any) -> HoldDraft:
+    return HoldDraft(kind, code, tier, words, evidence)

@@ -1,0 +1,55 @@
+"""The standing jobs: one tuple, written into django-q2's table by ``sync_schedules``.
+
+django-q2 counts in minutes and looks twice a minute; a shop that is to be read more often is
+nudged by ``manage.py work`` as well. Whoever nudges, the shop's cursor decides what is due.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.db import transaction
+from django_q.models import Schedule
+
+from channels_sync.models import SyncCursor
+
+PREFIX: Final = "oc:"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Call ``func`` every so many minutes."""
+
+    name: str
+    func: str
+    minutes: int
+
+
+JOBS: Final = (
+    Job("notices", "ordercenter.pipeline.tasks.send_notices", 1),
+    Job("traces", "ordercenter.pipeline.tasks.ask_traces", 5),
+    Job("void-waybills", "ordercenter.pipeline.tasks.void_waybills", 2),
+    Job("escalate", "ordercenter.pipeline.tasks.escalate", 1),
+)
+
+
+@transaction.atomic
+def sync_schedules() -> int:
+    """Make django-q2's table say what ``JOBS`` and the shops say; return how many schedules."""
+    wanted = {
+        f"{PREFIX}{job.name}": (job.func, "", job.minutes) for job in JOBS
+    }  # fmt: skip
+    for cursor in SyncCursor.objects.select_related("shop").filter(shop__is_active=True):
+        minutes = max(1, cursor.interval_seconds // 60)
+        wanted[f"{PREFIX}poll:{cursor.shop.code}"] = (
+            "ordercenter.pipeline.tasks.poll_shop", f"({cursor.shop_id},)", minutes,
+        )  # fmt: skip
+    Schedule.objects.filter(name__startswith=PREFIX).exclude(name__in=wanted).delete()
+    for name, (func, args, minutes) in wanted.items():
+        Schedule.objects.update_or_create(
+            name=name,
+            defaults={
+                "func": func, "args": args or None, "minutes": minutes,
+                "schedule_type": Schedule.MINUTES, "repeats": -1,
+            },
+        )  # fmt: skip
+    return len(wanted)

@@ -1,0 +1,393 @@
+"""Orders in hand: a batch is loaded once, decided in memory, written once.
+
+A fresh order (a draft nobody has seen) and a stored one are the same thing to the steps. All
+writing is set-wise; each touched order gets one new version and one audit record that names
+every status it passed through.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django.db import connection
+
+from fulfillment.models import Stage
+from ordercenter.audit.models import Action
+from ordercenter.audit.services import Entry, record_many
+from ordercenter.core.actor import Actor
+from ordercenter.core.bulk import copy_rows, dumps, next_ids, update_rows
+from ordercenter.orders.models import OrderEvidence, OrderHold, OrderLine, SalesOrder
+from ordercenter.orders.states import NEXT, HoldKind, OrderStatus
+from risk.contracts import Judgement
+
+HoldKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Line:
+    """One order line in hand."""
+
+    id: int
+    line_no: int
+    channel_line_id: str
+    platform_sku_id: str
+    outer_code: str
+    title: str
+    quantity: int
+    unit_price: Decimal
+    amount: Decimal
+    is_gift: bool
+    refund_state: str = "none"
+    bundle_line_id: int | None = None
+    sku_id: int | None = None
+    bundle_id: int | None = None
+    listing_version: int | None = None
+    fresh: bool = False
+    mapped_now: bool = False
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Keys to match an order by; empty where nothing was given."""
+
+    buyer: str = ""
+    device: str = ""
+    phone: str = ""
+    address: str = ""
+    ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldDraft:
+    """A hold to be opened."""
+
+    kind: HoldKind
+    code: str
+    tier: str
+    words: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> HoldKey:
+        return (self.kind.value, self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDraft:
+    """Work for people that this order needs."""
+
+    stage: Stage
+    note: str = ""
+    warehouse_id: int | None = None
+    parcel_id: int | None = None
+
+
+@dataclass(slots=True)
+class Work:
+    """One order in hand, and what is to become of it."""
+
+    id: int
+    shop_id: int
+    channel_number: str
+    number: str
+    status: OrderStatus
+    version: int
+    channel_status: str
+    channel_modified_at: datetime
+    refund_state: str
+    currency: str
+    payable_amount: Decimal
+    paid_amount: Decimal
+    freight: Decimal
+    placed_at: datetime
+    paid_at: datetime | None
+    received_at: datetime
+    province: str
+    city: str
+    district: str
+    receiver_masked: str
+    receiver_sealed: bytes
+    buyer_remark: str
+    seller_memo: str
+    has_gift: bool
+    is_rush: bool
+    is_test: bool
+    is_presale: bool
+    priority: int
+    fresh: bool = False
+    lines: list[Line] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
+    receiver_problem: str = ""
+    open_holds: dict[HoldKey, int] = field(default_factory=dict)
+    opening: dict[HoldKey, HoldDraft] = field(default_factory=dict)
+    closing: dict[HoldKey, str] = field(default_factory=dict)
+    passed: list[str] = field(default_factory=list)
+    changes: dict[str, Any] = field(default_factory=dict)
+    tasks: list[TaskDraft] = field(default_factory=list)
+    judgement: Judgement | None = None
+    must_judge: bool = False
+    source_id: int | None = None
+    """The virtual warehouse that holds its stock."""
+    left: dict[int, int] = field(default_factory=dict)
+    """Units of each SKU to be had where the reservation failed."""
+    action: Action = Action.ORDER_MOVED
+    reason: str = ""
+    row_changed: bool = False
+
+    def move(self, to: OrderStatus) -> None:
+        """Take one edge of the published graph; anything else is a bug."""
+        if to not in NEXT[self.status]:
+            message = f"{self.number}: {self.status} does not lead to {to}"
+            raise RuntimeError(message)
+        if not self.passed:
+            self.passed.append(self.status.value)
+        self.passed.append(to.value)
+        self.status = to
+        self.row_changed = True
+
+    def hold(self, draft: HoldDraft) -> None:
+        """Open a hold unless the same reason stands already."""
+        self.closing.pop(draft.key, None)
+        if draft.key not in self.open_holds:
+            self.opening.setdefault(draft.key, draft)
+
+    def unhold(self, kind: HoldKind, reason: str, *, code: str | None = None) -> None:
+        """Close the open holds of a kind (or one code of it), and drop those not yet opened."""
+        for key in [k for k in self.opening if k[0] == kind and code in {None, k[1]}]:
+            del self.opening[key]
+        for key in self.open_holds:
+            if key[0] == kind and code in {None, key[1]}:
+                self.closing[key] = reason
+
+    def held_by(self, *kinds: HoldKind) -> bool:
+        """Whether a hold of one of these kinds (any, if none is named) will be open."""
+        keys = set(self.opening) | (set(self.open_holds) - set(self.closing))
+        return any(not kinds or key[0] in kinds for key in keys)
+
+    def change(self, name: str, value: Any) -> None:
+        """Set a field and remember what it was."""
+        before = getattr(self, name)
+        if before != value:
+            setattr(self, name, value)
+            self.changes[name] = [before, value]
+            self.row_changed = True
+
+    @property
+    def is_paid(self) -> bool:
+        return self.paid_at is not None
+
+    @property
+    def touched(self) -> bool:
+        return bool(
+            self.fresh or self.passed or self.opening or self.closing or self.changes
+            or self.judgement or self.row_changed or self.tasks
+        )  # fmt: skip
+
+    @property
+    def goods(self) -> list[Line]:
+        """The lines that are things to be shipped: SKUs and parts of bundles."""
+        return [line for line in self.lines if line.sku_id is not None]
+
+
+_ORDER_FIELDS: Final = (
+    "id", "shop_id", "channel_number", "number", "status", "version", "channel_status",
+    "channel_modified_at", "refund_state", "currency", "payable_amount", "paid_amount", "freight",
+    "placed_at", "paid_at", "received_at", "province", "city", "district", "receiver_masked",
+    "receiver_sealed", "buyer_remark", "seller_memo", "has_gift", "is_rush", "is_test",
+    "is_presale", "priority",
+)  # fmt: skip
+_LINE_FIELDS: Final = (
+    "id", "order_id", "line_no", "bundle_line_id", "channel_line_id", "platform_sku_id",
+    "outer_code", "title", "sku_id", "bundle_id", "listing_version", "quantity", "unit_price",
+    "amount", "is_gift", "refund_state",
+)  # fmt: skip
+_UPDATED: Final = (
+    ("id", "bigint"), ("status", "text"), ("version", "int"), ("channel_status", "text"),
+    ("channel_modified_at", "timestamptz"), ("refund_state", "text"), ("paid_amount", "numeric"),
+    ("payable_amount", "numeric"), ("paid_at", "timestamptz"), ("province", "text"),
+    ("city", "text"), ("district", "text"), ("receiver_masked", "text"),
+    ("receiver_sealed", "bytea"), ("seller_memo", "text"), ("priority", "smallint"),
+)  # fmt: skip
+
+
+def load(order_ids: Collection[int]) -> list[Work]:
+    """Lock these orders in primary-key order and take them in hand with lines and open holds."""
+    columns = ", ".join(_ORDER_FIELDS)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {columns} FROM orders_salesorder WHERE id = ANY(%s) "  # noqa: S608 - own columns
+            "ORDER BY id FOR NO KEY UPDATE",
+            [list(order_ids)],
+        )
+        works = [_from_row(row) for row in cursor.fetchall()]
+        by_id = {work.id: work for work in works}
+        _load_lines(cursor, by_id)
+        cursor.execute(
+            "SELECT order_id, kind, code, id FROM orders_orderhold "
+            "WHERE order_id = ANY(%s) AND released_at IS NULL",
+            [list(by_id)],
+        )
+        for order_id, kind, code, pk in cursor.fetchall():
+            by_id[order_id].open_holds[kind, code] = pk
+        cursor.execute(
+            "SELECT order_id, buyer_key, device_key, phone_key, address_key, ip "
+            "FROM orders_orderevidence WHERE order_id = ANY(%s)",
+            [list(by_id)],
+        )
+        for order_id, *keys in cursor.fetchall():
+            by_id[order_id].evidence = Evidence(*keys)
+        cursor.execute(
+            "SELECT r.order_id, min(l.virtual_warehouse_id) FROM inventory_reservation r "
+            "JOIN inventory_stocklevel l ON l.id = r.level_id "
+            "WHERE r.order_id = ANY(%s) AND r.state = 'active' GROUP BY r.order_id",
+            [list(by_id)],
+        )
+        for order_id, source in cursor.fetchall():
+            by_id[order_id].source_id = source
+    return works
+
+
+def _from_row(row: Sequence[Any]) -> Work:
+    values = dict(zip(_ORDER_FIELDS, row, strict=True))
+    values["status"] = OrderStatus(values["status"])
+    values["receiver_sealed"] = bytes(values["receiver_sealed"])
+    return Work(**values)
+
+
+def _load_lines(cursor: Any, by_id: Mapping[int, Work]) -> None:
+    columns = ", ".join(_LINE_FIELDS)
+    cursor.execute(
+        f"SELECT {columns} FROM orders_orderline WHERE order_id = ANY(%s) "  # noqa: S608 - own columns
+        "ORDER BY order_id, line_no",
+        [list(by_id)],
+    )
+    for row in cursor.fetchall():
+        values = dict(zip(_LINE_FIELDS, row, strict=True))
+        by_id[values.pop("order_id")].lines.append(Line(**values))
+
+
+def write(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int]:
+    """Write every touched order, its lines, holds and audit record; return the new versions.
+
+    Reservations, verdicts, parcels and tasks are written by the apps that own them.
+    """
+    touched = [work for work in works if work.touched]
+    for work in touched:
+        work.version = 1 if work.fresh else work.version + 1
+    _insert([work for work in touched if work.fresh])
+    _update([work for work in touched if not work.fresh])
+    _write_lines(touched)
+    _close_holds(touched, actor=actor, now=now)
+    _open_holds(touched, actor=actor, now=now)
+    record_many((_entry(work) for work in touched), actor=actor, at=now)
+    return {work.id: work.version for work in touched}
+
+
+def _insert(works: Sequence[Work]) -> None:
+    if not works:
+        return
+    copy_rows(
+        SalesOrder, _ORDER_FIELDS, ([getattr(w, name) for name in _ORDER_FIELDS] for w in works)
+    )
+    copy_rows(
+        OrderEvidence,
+        ("order_id", "shop_id", "placed_at", "amount", "buyer_key", "device_key", "phone_key",
+         "address_key", "ip"),
+        (
+            (w.id, w.shop_id, w.placed_at, w.payable_amount, w.evidence.buyer, w.evidence.device,
+             w.evidence.phone, w.evidence.address, w.evidence.ip)
+            for w in works
+        ),
+    )  # fmt: skip
+
+
+def _update(works: Sequence[Work]) -> None:
+    update_rows(
+        "orders_salesorder",
+        _UPDATED,
+        [[getattr(work, name) for name, _ in _UPDATED] for work in works],
+    )
+
+
+def _write_lines(works: Iterable[Work]) -> None:
+    fresh = [(w.id, ln) for w in works for ln in w.lines if ln.fresh]
+    if fresh:
+        rest = [name for name in _LINE_FIELDS if name not in {"id", "order_id"}]
+        copy_rows(
+            OrderLine,
+            _LINE_FIELDS,
+            ([ln.id, order_id, *(getattr(ln, name) for name in rest)] for order_id, ln in fresh),
+        )
+    mapped = [ln for w in works for ln in w.lines if ln.mapped_now and not ln.fresh]
+    update_rows(
+        "orders_orderline",
+        [("id", "bigint"), ("sku_id", "bigint"), ("bundle_id", "bigint"),
+         ("listing_version", "int")],
+        [(ln.id, ln.sku_id, ln.bundle_id, ln.listing_version) for ln in mapped],
+    )  # fmt: skip
+
+
+def _open_holds(works: Iterable[Work], *, actor: Actor, now: datetime) -> None:
+    placed_by = dumps(actor.facts())
+    copy_rows(
+        OrderHold,
+        ("order_id", "kind", "code", "tier", "words", "evidence", "disposition", "placed_by",
+         "opened_at", "opened_version", "asked_by", "released_by", "release_reason"),
+        (
+            (w.id, d.kind.value, d.code, d.tier, d.words[:500], dumps(d.evidence), "waiting",
+             placed_by, now, w.version, "", "", "")
+            for w in works
+            for d in w.opening.values()
+        ),
+    )  # fmt: skip
+
+
+def _close_holds(works: Iterable[Work], *, actor: Actor, now: datetime) -> None:
+    closing = [(w, key, reason) for w in works for key, reason in w.closing.items()]
+    update_rows(
+        "orders_orderhold",
+        [("id", "bigint"), ("released_at", "timestamptz"), ("released_by", "text"),
+         ("release_reason", "text"), ("closed_version", "int")],
+        [
+            (w.open_holds[key], now, f"{actor.kind}:{actor.id}"[:64], reason[:500], w.version)
+            for w, key, reason in closing
+        ],
+        where="t.released_at IS NULL",
+    )  # fmt: skip
+
+
+def _entry(work: Work) -> Entry:
+    """The record of this pass: statuses passed, fields changed, holds opened and closed.
+
+    Receiver fields are named, never shown.
+    """
+    change: dict[str, Any] = {"status": work.passed or [work.status.value]}
+    if work.fresh:
+        change["status"] = [None, *(work.passed or [work.status.value])]
+    for name, pair in work.changes.items():
+        change[name] = "***" if name.startswith("receiver") else pair
+    if work.opening:
+        change["held"] = [f"{kind}:{code}" for kind, code in work.opening]
+    if work.closing:
+        change["released"] = [f"{kind}:{code}" for kind, code in work.closing]
+    if work.judgement:
+        change["tier"] = work.judgement.tier
+        change["rules"] = work.judgement.rule_set_version
+    if OrderStatus.ROUTED in work.passed:
+        change["auto"] = ["first_review", "finance_check"]
+    action = Action.ORDER_TAKEN if work.fresh else work.action
+    return Entry(action, "order", work.id, change, work.reason, work.version)
+
+
+def new_lines(count: int) -> list[int]:
+    return next_ids(OrderLine, count)
+
+
+def by_shop(works: Iterable[Work]) -> dict[int, list[Work]]:
+    found: dict[int, list[Work]] = defaultdict(list)
+    for work in works:
+        found[work.shop_id].append(work)
+    return found

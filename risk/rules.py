@@ -1,0 +1,211 @@
+"""Rules as data: read, checked, and judged by a pure function.
+
+A rule is ``{"code", "name", "tier", "tag", "queue", "all": [condition, …]}``; a condition is
+``{"fact", …parameters, "op", "value"}``. Every condition must hold for a hit. The worst tier
+wins, whoever found it. A fact that is unknown asks for review; a fact that does not apply to
+an order is passed over.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any, Final
+
+from ordercenter.core.errors import InvalidInput
+from risk.contracts import NOT_APPLICABLE, FactValue, Finding, Judgement, Seen, Subject
+
+OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+}
+KEYS: Final[Mapping[str, str]] = {
+    "buyer": "买家账号",
+    "device": "设备",
+    "phone": "手机号",
+    "address": "收货地址",
+    "ip": "IP",
+}
+TIERS: Final = ("0", "1", "2", "3")
+_OP_WORDS: Final = {">=": "达到", ">": "超过", "<": "低于", "<=": "不高于", "==": "等于"}
+
+
+@dataclass(frozen=True, slots=True)
+class FactSpec:
+    """One fact with its parameters; equal specs are computed once a batch."""
+
+    name: str
+    keys: tuple[str, ...] = ()
+    window_seconds: int = 0
+    same_sku: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    spec: FactSpec
+    op: str
+    limit: Fraction
+    limit_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    code: str
+    name: str
+    tier: str
+    conditions: tuple[Condition, ...]
+    tag: str = ""
+    queue: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRules:
+    """One version of the rules, ready to judge with."""
+
+    version: int
+    rules: tuple[Rule, ...]
+    specs: tuple[FactSpec, ...] = field(default=())
+
+
+FACTS: Final = frozenset(
+    {
+        "orders_in_window",
+        "day_amount",
+        "price_ratio",
+        "gift_gap",
+        "gift_short",
+        "unlocked_available",
+    }
+)
+
+
+def compile_rules(version: int, rules: Sequence[Mapping[str, Any]]) -> CompiledRules:
+    """Check a rule set and make it ready. Raises InvalidInput naming the rule and the fault."""
+    compiled = tuple(_rule(rule) for rule in rules if rule.get("enabled", True))
+    codes = [rule.code for rule in compiled]
+    if len(set(codes)) != len(codes):
+        raise InvalidInput(what="规则编码重复")
+    specs = dict.fromkeys(c.spec for rule in compiled for c in rule.conditions)
+    return CompiledRules(version, compiled, tuple(specs))
+
+
+def _rule(rule: Mapping[str, Any]) -> Rule:
+    code = str(rule.get("code") or "")
+    if not code or str(rule.get("tier")) not in TIERS:
+        raise InvalidInput(what=f"规则“{code or rule.get('name')}”缺少编码或级别")
+    conditions = rule.get("all")
+    if not isinstance(conditions, list) or not conditions:
+        raise InvalidInput(what=f"规则“{code}”没有任何条件")
+    return Rule(
+        code=code,
+        name=str(rule.get("name") or code),
+        tier=str(rule["tier"]),
+        conditions=tuple(_condition(code, condition) for condition in conditions),
+        tag=str(rule.get("tag") or ""),
+        queue=str(rule.get("queue") or ""),
+    )
+
+
+def _condition(code: str, condition: Mapping[str, Any]) -> Condition:
+    name, op = str(condition.get("fact")), str(condition.get("op"))
+    if name not in FACTS or op not in OPERATORS:
+        raise InvalidInput(what=f"规则“{code}”的条件写法不认识：{name} {op}")
+    keys = tuple(str(key) for key in condition.get("keys", ()))
+    window = int(condition.get("window_seconds", 0))
+    needs_key = name in {"orders_in_window", "day_amount"}
+    if any(key not in KEYS for key in keys) or needs_key != bool(keys):
+        raise InvalidInput(what=f"规则“{code}”的识别依据写法不对")
+    if (name == "orders_in_window") != (window > 0):
+        raise InvalidInput(what=f"规则“{code}”的时间窗口必须大于 0 秒")
+    text = str(condition.get("value"))
+    try:
+        limit = Fraction(Decimal(text))
+    except (InvalidOperation, ValueError, OverflowError) as error:
+        raise InvalidInput(what=f"规则“{code}”的阈值不是数字：{text}") from error
+    if limit < 0:
+        raise InvalidInput(what=f"规则“{code}”的阈值不能为负数：{text}")
+    spec = FactSpec(name, keys, window, bool(condition.get("same_sku", False)))
+    return Condition(spec, op, limit, text)
+
+
+def judge(subject: Subject, rules: CompiledRules, facts: Mapping[FactSpec, Seen]) -> Judgement:
+    """Apply every rule to one order. Pure: the same facts give the same judgement."""
+    findings = tuple(_apply(rule, facts) for rule in rules.rules)
+    tier = max((f.tier for f in findings if f.hit), default="0")
+    shown = {_spec_name(spec): show(seen.value) for spec, seen in facts.items()}
+    return Judgement(subject.order_id, rules.version, tier, findings, shown)
+
+
+def _apply(rule: Rule, facts: Mapping[FactSpec, Seen]) -> Finding:
+    seen = tuple(facts[condition.spec] for condition in rule.conditions)
+    limits = tuple(f"{c.op} {c.limit_text}" for c in rule.conditions)
+    values = tuple(show(s.value) for s in seen)
+    if any(s.value is None for s in seen):
+        words = f"{rule.name}：缺少判断依据，需人工确认"
+        return Finding(
+            rule.code, hit=True, tier="2", words=words, seen=values, limits=limits,
+            error="unknown fact", tag=rule.tag,
+        )  # fmt: skip
+    hit = all(_holds(c, s.value) for c, s in zip(rule.conditions, seen, strict=True))
+    words = ""
+    orders: tuple[int, ...] = ()
+    if hit:
+        said = "；".join(describe(c, s) for c, s in zip(rule.conditions, seen, strict=True))
+        words = f"{rule.name}：{said}"
+        orders = tuple(dict.fromkeys(order for s in seen for order in s.orders))
+    return Finding(rule.code, hit, rule.tier, words, values, limits, orders, rule.queue, rule.tag)
+
+
+def _holds(condition: Condition, value: FactValue) -> bool:
+    if value is NOT_APPLICABLE:
+        return False
+    assert isinstance(value, int | Decimal | Fraction)
+    return OPERATORS[condition.op](Fraction(value), condition.limit)
+
+
+def show(value: FactValue) -> str:
+    """A value as people read it: ratios in per cent, money and counts as they are."""
+    if isinstance(value, Fraction):
+        return f"{float(value):.1%}"
+    return "未知" if value is None else str(value)
+
+
+def _spec_name(spec: FactSpec) -> str:
+    parts = [spec.name, *spec.keys]
+    if spec.window_seconds:
+        parts.append(f"{spec.window_seconds}s")
+    if spec.same_sku:
+        parts.append("same_sku")
+    return ":".join(parts)
+
+
+def _window_words(seconds: int) -> str:
+    for size, unit in ((86_400, "天"), (3_600, "小时"), (60, "分钟")):
+        if seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} 秒"
+
+
+def describe(condition: Condition, seen: Seen) -> str:
+    """One condition that held, in a sentence with the value seen."""
+    spec, value = condition.spec, show(seen.value)
+    limit = f"{_OP_WORDS[condition.op]} {condition.limit_text}"
+    keys = "或".join(KEYS[key] for key in spec.keys)
+    if spec.name == "orders_in_window":
+        goods = "相同货品" if spec.same_sku else ""
+        window = _window_words(spec.window_seconds)
+        return f"同一{keys} {window}内{goods}下单 {value} 次（含本单），规则为{limit} 次"
+    if spec.name == "day_amount":
+        return f"同一{keys}当日累计 ¥{value}，规则为{limit} 元"
+    if spec.name == "price_ratio":
+        percent = f"{float(condition.limit):.0%}"
+        return f"{seen.detail} 成交价为基准价的 {value}，规则为{_OP_WORDS[condition.op]} {percent}"
+    if spec.name == "gift_gap":
+        return f"含赠品 {seen.detail}，主商品金额还差 ¥{value}"
+    if spec.name == "gift_short":
+        return f"赠品 {seen.detail} 库存不足，缺 {value} 件"
+    return f"{seen.detail} 可用库存仅 {value} 件且未锁定，规则为{limit} 件"

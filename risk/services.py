@@ -1,0 +1,104 @@
+"""Screen a batch of orders with the live rules and keep what was seen."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from django.db import connection
+
+from ordercenter.catalog.models import GiftStrategy
+from ordercenter.core.bulk import copy_rows, dumps
+from risk.contracts import Judgement, Subject
+from risk.facts import compute
+from risk.models import RuleSet, Verdict
+from risk.rules import CompiledRules, compile_rules, judge
+
+SCREEN_LOCK: Final = 7_205_002
+DEFAULT_RULES: Final = Path(__file__).with_name("default_rules.json")
+_VERDICT: Final = (
+    "order_id", "order_version", "rule_set_version", "tier", "tags", "findings", "facts",
+    "created_at",
+)  # fmt: skip
+
+
+def default_rules() -> list[dict[str, Any]]:
+    """The shipped rules at the thresholds of the requirements."""
+    rules: list[dict[str, Any]] = json.loads(DEFAULT_RULES.read_text(encoding="utf-8"))
+    return rules
+
+
+@lru_cache(maxsize=4)
+def _compiled(version: int, text: str) -> CompiledRules:
+    return compile_rules(version, json.loads(text))
+
+
+def live_rules() -> CompiledRules:
+    """The rules that decide now; the shipped ones where none was ever made live.
+
+    Asked once a batch, so an edit counts from the next batch on.
+    """
+    row = RuleSet.objects.filter(is_live=True).values_list("version", "rules").first()
+    if row is None:
+        return _compiled(0, DEFAULT_RULES.read_text(encoding="utf-8"))
+    return _compiled(row[0], json.dumps(row[1]))
+
+
+def gift_thresholds() -> dict[int, Decimal]:
+    """The lowest threshold at which each gift may go along."""
+    found: dict[int, Decimal] = {}
+    for sku_id, amount in GiftStrategy.objects.filter(is_active=True).values_list(
+        "gift_sku_id", "min_amount"
+    ):
+        found[sku_id] = min(amount, found.get(sku_id, amount))
+    return found
+
+
+def screen(subjects: Sequence[Subject]) -> list[Judgement]:
+    """Judge a batch by the live rules, in the caller's transaction.
+
+    One batch at a time: two orders of one buyer judged side by side would not see each
+    other. The lock is the transaction's last but one (``design.md``: stock, then this, then
+    audit), and is held until commit.
+    """
+    if not subjects:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SCREEN_LOCK])
+    rules = live_rules()
+    facts = compute(subjects, rules.specs, gift_thresholds())
+    return [judge(s, rules, f) for s, f in zip(subjects, facts, strict=True)]
+
+
+def keep_verdicts(
+    judgements: Iterable[Judgement], *, versions: Mapping[int, int], now: datetime
+) -> None:
+    """Store every judgement with the order version it was made for."""
+    copy_rows(
+        Verdict,
+        _VERDICT,
+        (
+            (
+                j.order_id,
+                versions[j.order_id],
+                j.rule_set_version,
+                j.tier,
+                dumps([f.tag or f.code for f in j.hits]),
+                dumps([_plain(f) for f in j.findings]),
+                dumps(j.facts),
+                now,
+            )
+            for j in judgements
+        ),
+    )
+
+
+def _plain(finding: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {"code": finding.code, "hit": finding.hit, "seen": finding.seen,
+                           "limit": finding.limits}  # fmt: skip
+    if finding.hit:
+        row |= {"tier": finding.tier, "words": finding.words, "orders": finding.orders}
+    return row
