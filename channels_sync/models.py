@@ -179,6 +179,7 @@ class OutboundMessage(models.Model):
         indexes = [
             models.Index(fields=["due_at"], name="outbound_due", condition=Q(state="waiting")),
             models.Index(fields=["order_id"], name="outbound_of_order"),
+            models.Index(fields=["id"], name="outbound_dead", condition=Q(state="dead")),
         ]
 
     def __str__(self) -> str:

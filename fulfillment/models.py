@@ -53,6 +53,13 @@ class Parcel(models.Model):
     class Meta:
         verbose_name = _("包裹")
         verbose_name_plural = _("包裹")
+        indexes = [
+            models.Index(
+                fields=["shipped_at"],
+                name="parcel_shipped",
+                condition=Q(shipped_at__isnull=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return self.number
