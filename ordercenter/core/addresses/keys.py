@@ -12,10 +12,13 @@ _DIGITS: Final = {digit: value for value, digit in enumerate("零一二三四五
 }
 _UNITS: Final = {"十": 10, "百": 100}
 _NUMERAL: Final = re.compile(
-    r"[\u3007零一二两三四五六七八九十百]+(?=号|栋|幢|座|单元|室|户|房|楼|层|弄|门|期|组|队|村|路|街|巷|[东南西北中][路街])"
+    r"[\u3007零一二两三四五六七八九十百]+"
+    r"(?=[号栋幢座室户房楼层弄门期组队村路街巷]|单元|[东南西北中][路街])"
 )
 _COURTESY: Final = re.compile(
-    r"[(\[【][^()\[\]【】]*(?:放|送|近|旁|对面|隔壁|电话|联系|快递|驿站|门卫|代收|勿|请)[^()\[\]【】]*[)\]】]"
+    r"[(\[【][^()\[\]【】]*"
+    r"(?:放|送|近|旁|对面|隔壁|电话|联系|快递|驿站|门卫|代收|勿|请)"
+    r"[^()\[\]【】]*[)\]】]"
 )
 _STREET: Final = re.compile(r"[^\W\d_]{2,6}?(?:街道办事处|街道办|街道)(?=.*[路街巷弄道]\d+号?)")
 _SEPARATED: Final = re.compile(r"(?<=[0-9a-z])[^\w]+(?=[0-9a-z])")
@@ -23,10 +26,8 @@ _NOISE: Final = re.compile(r"[^\w-]|_")
 _STEPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"(?<=[0-9a-z])(?:号楼|栋楼|[栋幢座]|#楼?)"), "-"),
     (re.compile(r"(?<=[0-9a-z])(?:单元|门(?=\d))"), "-"),
-    (
-        re.compile(r"(?<!\d)(\d{1,2})[楼层f](?=\1\d{2}(?!\d))"),
-        "",
-    ),  # the floor, said by the room too
+    # The floor, where the room says it too.
+    (re.compile(r"(?<!\d)(\d{1,2})[楼层f](?=\1\d{2}(?!\d))"), ""),
     (re.compile(r"(?<=[0-9a-z])[室房户](?!\w)"), ""),
     (re.compile(r"(?<=[路街巷弄道])(\d+)$"), r"\1号"),
     (re.compile(r"-+"), "-"),
@@ -37,8 +38,8 @@ _STEPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
 def address_key(region: Region, detail: str) -> str:
     """Normalised text, equal for equal addresses; empty when there is nothing to compare.
 
-    Width, blanks, 號 and 号, 三号楼 and 3栋, 3-2-501 and 3栋2单元501室, a region repeated in front and
-    the street of a numbered road make no difference. A masked detail (``*``) has no key, so that
+    Width, blanks, 號 and 号, 三号楼 and 3栋, 3-2-501 and 3栋2单元501室, a region repeated in front
+    and the street of a numbered road make no difference. A masked detail (``*``) has no key, so that
     strangers never share one. The key is still an address: hash it before it is stored.
     """
     text = tidy(detail).translate(atlas().traditional).lower()

@@ -165,7 +165,8 @@ def _after_repeats(body: str, plain: str, reading: Reading) -> str:
     if place.level is Level.CITY and place.name.endswith("市") and plain[:at].endswith("市"):
         match = _OF_THE_CITY.match(plain, at)
         at = match.end() if match else at
-    if match := PLACEHOLDER.match(plain, skip(plain, at)):
+    match = PLACEHOLDER.match(plain, skip(plain, at))
+    if match and match[0] != "县":
         at = match.end()
     names = [division.name for division in atlas().ancestry(place)]
     for first in range(len(names)):

@@ -285,15 +285,13 @@ def _outstanding(paths: Sequence[Path]) -> Path | None:
         is_modest = all(is_within(other.division, path.division) for other in paths)
         if is_modest and _canonical(path.division).level is not Level.PROVINCE:
             return path
-    cities = [path for path in paths if path.division.level is Level.CITY]
+    # People say 西安 for the city and name the city before a 西安区; likewise 河北 and 河北区.
+    top = min(path.division.level for path in paths)
+    highest = [path for path in paths if path.division.level is top]
+    levels = {path.division.level for path in paths}
     is_lone_stem = all(len(path.steps) == 1 and path.steps[0].kind is Kind.STEM for path in paths)
-    no_province = all(path.division.level is not Level.PROVINCE for path in paths)
-    is_contested = paths[0].steps[-1].text in _CONTESTED
-    return (
-        cities[0]
-        if len(cities) == 1 and is_lone_stem and no_province and not is_contested
-        else None
-    )
+    is_contested = paths[0].steps[-1].text in _CONTESTED or {Level.PROVINCE, Level.CITY} <= levels
+    return highest[0] if len(highest) == 1 and is_lone_stem and not is_contested else None
 
 
 def _is_doubtful(path: Path, plain: str) -> bool:

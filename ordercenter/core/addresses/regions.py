@@ -298,8 +298,10 @@ def _read_district(known: Atlas, place: Division, name: str) -> Region:
 
 def _is_spelled(known: Atlas, place: Division, name: str) -> bool:
     """Whether the field only says again what is known: 北京市 / 北京市, 文昌市 / 文昌市."""
-    if name == place.name or known.provinces.get(name) == place.code:
+    if known.provinces.get(name) == place.code:
         return True
+    if name == place.name:
+        return (place.code, name) not in known.counties
     if place.level is Level.COUNTY:
         return place in known.counties.get((place.parent, name), ())
     own_stem = place.level is Level.CITY and place in known.cities.get((place.parent, name), ())
@@ -320,7 +322,9 @@ def atlas() -> Atlas:
     aliases = _load("aliases.json")
     changes: list[dict[str, str]] = _load("changes.json")
     divisions = _divisions(_PUBLISHED["divisions"], changes)
-    spellings = list(_all_spellings(divisions, aliases, changes))
+    zones = _zone_spellings(divisions)
+    divisions = {code: one for code, one in divisions.items() if zones.get(code) != {}}
+    spellings = list(_all_spellings(divisions, zones, aliases, changes))
     by_start: defaultdict[str, list[Spelling]] = defaultdict(list)
     for one in spellings:
         if len(one.text) > 1:
@@ -397,30 +401,21 @@ def _lookup(spellings: Iterable[Spelling]) -> dict[tuple[str, str], tuple[Divisi
 
 def _all_spellings(
     divisions: Mapping[str, Division],
+    zones: Mapping[str, dict[str, Kind]],
     aliases: Mapping[str, Any],
     changes: Iterable[Mapping[str, str]],
 ) -> Iterator[Spelling]:
-    zones = _zone_spellings(divisions)
     present = {one.name for one in divisions.values()}
     for code, division in divisions.items():
-        scope = _scope(divisions, division)
-        if code in zones:
-            continue
-        names: dict[str, Kind] = {}
-        for text in aliases["provinces" if division.level is Level.PROVINCE else "divisions"].get(
-            code, ()
-        ):
-            names.setdefault(text, Kind.ALIAS)
-        for text, kind in _derived(division, present):
+        table = aliases["provinces" if division.level is Level.PROVINCE else "divisions"]
+        names = dict.fromkeys(table.get(code, ()), Kind.ALIAS)
+        is_zone = code in zones
+        for text, kind in zones[code].items() if is_zone else _derived(division, present):
             names.setdefault(text, kind)
+        scope = _scope(divisions, division)
         for text, kind in names.items():
-            yield Spelling(text, division, kind, scope, alone=_stands_alone(division, text))
-    for code, texts in zones.items():
-        for text in aliases["divisions"].get(code, ()):
-            texts.setdefault(text, Kind.ALIAS)
-        scope = _scope(divisions, divisions[code])
-        for text, kind in texts.items():
-            yield Spelling(text, divisions[code], kind, scope, alone=False)
+            alone = not is_zone and _stands_alone(division, text)
+            yield Spelling(text, division, kind, scope, alone)
     for row in changes:
         division = divisions[row["now"]]
         above = divisions[row["under"]]
@@ -493,7 +488,7 @@ def _town_forms(name: str) -> Iterator[str]:
 
 
 def _zone_spellings(divisions: Mapping[str, Division]) -> dict[str, dict[str, Kind]]:
-    """Development zones by code; several listings of one zone become the most explicit one."""
+    """Development zones by code; of several listings of one zone all but one are empty."""
     plain: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     zones: dict[str, dict[str, Kind]] = {}
     for code, division in divisions.items():
