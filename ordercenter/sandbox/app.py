@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Final
+from typing import Protocol
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ordercenter.sandbox.book import Book
+from ordercenter.sandbox.couriers import sf
 from ordercenter.sandbox.desk import Desk
 from ordercenter.sandbox.faults import Faults, FaultyLine
 from ordercenter.sandbox.market import Market
-from ordercenter.sandbox.platforms import jd, pinduoduo, taobao
+from ordercenter.sandbox.platforms import douyin, jd, miniprogram, pinduoduo, shopify, taobao
+from ordercenter.sandbox.robots import dingtalk
 from ordercenter.sandbox.seller import Seller
 
-LATER: Final = (
-    "platforms.douyin",
-    "platforms.shopify",
-    "platforms.miniprogram",
-    "couriers.sf",
-    "robots.dingtalk",
-)
+
+class Pusher(Protocol):
+    """What a platform sends by itself, until canceled."""
+
+    async def run(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Sandbox:
     book: Book
     market: Market
     faults: Faults
-    pushers: tuple[Any, ...]
+    pushers: tuple[Pusher, ...]
 
 
 def build(
@@ -50,17 +48,19 @@ def build(
     """Put the stand-ins together around ``book``; nothing runs yet."""
     market = Market(book, seller, rate=rate, trouble=trouble, seed=seed)
     faults = Faults()
-    routes: list[BaseRoute] = [*Desk(book, market, faults).routes()]
-    pushers: list[Any] = []
-    for platform in (taobao, jd, pinduoduo):
+    courier = seller.couriers[0]
+    routes: list[Route] = [
+        *Desk(book, market, faults).routes(),
+        *sf.routes(book, courier),
+        *dingtalk.routes(book, seller.robots),
+    ]
+    for platform in (taobao, jd, douyin, pinduoduo, shopify, miniprogram):
         routes += platform.routes(book)
-    for name in LATER:
-        module_name = f"ordercenter.sandbox.{name}"
-        if find_spec(module_name.rpartition(".")[0]) is None or find_spec(module_name) is None:
-            continue
-        module = import_module(module_name)
-        routes = [*module.routes(book), *routes]
-        if hasattr(module, "Pusher"):
-            pushers.append(module.Pusher(book, center))
+    pushers: tuple[Pusher, ...] = (
+        douyin.Pusher(book, center),
+        shopify.Pusher(book, center),
+        miniprogram.Pusher(book, center),
+        sf.Pusher(book, center, courier),
+    )
     app = FaultyLine(Starlette(routes=routes), faults)
-    return Sandbox(app, book, market, faults, tuple(pushers))
+    return Sandbox(app, book, market, faults, pushers)
