@@ -102,6 +102,8 @@ _CRM: Final[Mapping[str, ErrorClass]] = {
     "rate_limited": ErrorClass.RATE_LIMITED,
     "busy": ErrorClass.PLATFORM,
 }
+_NEEDS_CONTACT: Final = "sf"
+_SHORTEST_PHONE: Final = 8
 _CARRIERS: Final[Mapping[str, str]] = {
     "sf": "SF",
     "zto": "ZTO",
@@ -136,22 +138,29 @@ class MiniProgramConnector(BaseConnector):
         yield from self._walk("/crm_refund", MessageKind.REFUND, window)
 
     def fetch(self, channel_number: str) -> RawMessage:
-        answer = self._get(f"/crm_order/{quote(channel_number, safe='')}", {})
-        inner = next((answer.get(key) for key in ("row", "order") if key in answer.data), None)
-        row = inner if isinstance(inner, Mapping) else answer.data
-        if optional_id(row.get("order_no")) != channel_number:
-            raise Rejected(
-                PlatformError(ErrorClass.BUSINESS, "no_such_order", "商城没有返回这张订单")
-            )
-        return RawMessage(MessageKind.ORDER, dump_compact(row), channel_number)
+        row = self._row(channel_number)
+        return RawMessage(MessageKind.ORDER, dump_compact(row.data), channel_number)
 
     def ship(self, notice: ShipNotice) -> None:
         """Tell WeChat of the parcel, by the merchant number and our order number.
 
-        The option ``mchid`` names the merchant; ``consignor_contact``, masked already, goes with
-        SF parcels, which WeChat refuses without one.
+        The option ``mchid`` names the merchant. A parcel that holds every line is told as the
+        whole order; one that does not leaves the order open at WeChat, which does not know our
+        lines.
         """
-        body = self._shipping_info(notice)
+        parcel: dict[str, Any] = {
+            "tracking_no": notice.tracking_number,
+            "express_company": self.carrier_code(notice.carrier, _CARRIERS),
+            "item_desc": f"订单 {notice.channel_number}",
+        }
+        mode: dict[str, Any] = {"delivery_mode": 1}
+        if notice.lines or notice.carrier == _NEEDS_CONTACT:
+            row = self._row(notice.channel_number)
+            parcel |= _contact(row) if notice.carrier == _NEEDS_CONTACT else {}
+            with reading_reply():
+                if notice.lines and not self._is_whole(row, notice):
+                    mode = {"delivery_mode": 2, "is_all_delivered": False}
+        body = self._shipping_info(notice, parcel) | mode
         try:
             self._wechat("/wxa/sec/order/upload_shipping_info", body)
         except Rejected as error:
@@ -180,7 +189,12 @@ class MiniProgramConnector(BaseConnector):
             cursor = following
 
     def _rows(self, path: str, cursor: tuple[str, int], until: str, *, limit: int) -> list[Any]:
-        query = {"updated_at": cursor[0], "id": cursor[1], "until": until, "limit": limit}
+        query: dict[str, str | int] = {
+            "updated_at": cursor[0],
+            "id": cursor[1],
+            "until": until,
+            "limit": limit,
+        }
         answer = self._get(path, query)
         rows = answer.get("rows")
         if not isinstance(rows, list):
@@ -210,24 +224,34 @@ class MiniProgramConnector(BaseConnector):
                 raise_refusal(error)
             return answer
 
-    def _shipping_info(self, notice: ShipNotice) -> dict[str, Any]:
-        parcel: dict[str, Any] = {
-            "tracking_no": notice.tracking_number,
-            "express_company": self.carrier_code(notice.carrier, _CARRIERS),
-            "item_desc": f"订单 {notice.channel_number}",
-        }
-        if contact := self.access.options.get("consignor_contact"):
-            parcel["contact"] = {"consignor_contact": contact}
+    def _row(self, channel_number: str) -> Node:
+        """The order's row, bare or in whatever the CRM wraps a single one."""
+        answer = self._get(f"/crm_order/{quote(channel_number, safe='')}", {})
+        found: Any = answer.data
+        for key in ("rows", "row", "order"):
+            found = answer.get(key) if key in answer.data else found
+        if isinstance(found, list):
+            found = found[0] if len(found) == 1 else None
+        if not isinstance(found, Mapping) or optional_id(found.get("order_no")) != channel_number:
+            raise Rejected(
+                PlatformError(ErrorClass.BUSINESS, "no_such_order", "商城没有返回这张订单")
+            )
+        return Node(found)
+
+    def _is_whole(self, row: Node, notice: ShipNotice) -> bool:
+        """Whether the parcel holds every piece of the order."""
+        order = self.read(dump_compact(row.data))
+        sent = {line.channel_line_id: line.quantity for line in notice.lines}
+        return all(sent.get(line.channel_line_id, 0) >= line.quantity for line in order.lines)
+
+    def _shipping_info(self, notice: ShipNotice, parcel: Mapping[str, Any]) -> dict[str, Any]:
         key: dict[str, Any] = {"order_number_type": 1, "out_trade_no": notice.channel_number}
         if mchid := self.access.options.get("mchid"):
             key["mchid"] = mchid
-        mode = {"delivery_mode": 2, "is_all_delivered": False} if notice.lines else {}
         sent = notice.shipped_at.astimezone(CHINA).isoformat(timespec="milliseconds")
         return {
             "order_key": key,
             "logistics_type": 1,
-            "delivery_mode": 1,
-            **mode,
             "shipping_list": [parcel],
             "upload_time": sent,
         }
@@ -522,9 +546,24 @@ def _read_line(item: Node, line_id: str) -> LineDraft:
     )
 
 
+def _contact(row: Node) -> dict[str, Any]:
+    """The receiver's phone as WeChat wants it with SF parcels: masked (``channels.md`` 6d)."""
+    phone = row.text("receiver_phone") or row.node_or_empty("receiver").text("phone")
+    if len(phone) < _SHORTEST_PHONE:
+        return {}
+    masked = phone if "*" in phone else f"{phone[:3]}****{phone[-4:]}"
+    return {"contact": {"receiver_contact": masked}}
+
+
 def _receiver(node: Node, prefix: str) -> ReceiverDraft:
-    fields = ("name", "phone", "province", "city", "district", "address")
-    return ReceiverDraft(**{key: node.text(prefix + key) for key in fields})
+    return ReceiverDraft(
+        name=node.text(f"{prefix}name"),
+        phone=node.text(f"{prefix}phone"),
+        province=node.text(f"{prefix}province"),
+        city=node.text(f"{prefix}city"),
+        district=node.text(f"{prefix}district"),
+        address=node.text(f"{prefix}address"),
+    )
 
 
 def _crm_error(answer: Node) -> PlatformError | None:

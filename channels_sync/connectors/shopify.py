@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
@@ -91,6 +92,7 @@ shippingAddress {{
 refunds(first: 100) {{
   id legacyResourceId createdAt updatedAt totalRefundedSet {_MONEY}
   refundLineItems(first: 100) {{ nodes {{ quantity restockType lineItem {{ id }} }} }}
+  transactions(first: 20) {{ nodes {{ kind status amountSet {_MONEY} }} }}
 }}
 """
 _ORDERS_QUERY: Final = f"""query($q: String!, $first: Int!, $after: String) {{
@@ -591,7 +593,7 @@ def _read_graphql(order: Node) -> OrderDraft:
             ip=order.text("clientIp"),
         ),
         buyer_remark=order.given_text("note"),
-        refund_state=_order_refund(financial, lines),
+        refund_state=_order_refund(financial, lines, order),
         is_test=order.boolean("test"),
     )
 
@@ -648,7 +650,7 @@ def _read_rest(order: Node) -> OrderDraft:
             ip=order.text("browser_ip") or order.node_or_empty("client_details").text("browser_ip"),
         ),
         buyer_remark=order.given_text("note"),
-        refund_state=_order_refund(financial.upper(), lines),
+        refund_state=_order_refund(financial.upper(), lines, order),
         is_test=order.boolean("test"),
     )
 
@@ -726,9 +728,17 @@ def _status(
     return _S.FINISHED if status is _S.SHIPPED and archived else status
 
 
-def _order_refund(financial: str, lines: Sequence[LineDraft]) -> str | None:
+def _order_refund(financial: str, lines: Sequence[LineDraft], order: Node) -> str | None:
+    """A refund the bank has not settled is under way, whatever the lines say."""
     if financial == "REFUNDED":
         return "full"
+    moves = (
+        move.text("status").lower()
+        for refund in order.nodes("refunds")
+        for move in refund.nodes("transactions", "nodes")
+    )
+    if any(status in _REFUND_UNDER_WAY for status in moves):
+        return "in_progress"
     state = order_refund_state(lines)
     return "partial" if state == "none" and financial == "PARTIALLY_REFUNDED" else state
 
@@ -756,17 +766,21 @@ def _read_refund(refund: Node) -> RefundDraft:
     if "refund_line_items" in refund.data:
         return _rest_refund(refund)
     money = _Money(refund.id("currency"))
+    moves = refund.node_or_empty("transactions").nodes("nodes")
+    paid_back = _Move(money.bag(refund, "totalRefundedSet"), "success")
     items = refund.node_or_empty("refundLineItems").nodes("nodes")
-    lines = {_required(item.node("lineItem"), "id") for item in items}
-    kinds = {item.text("restockType").lower() for item in items}
     created = refund.get("updatedAt") or refund.get("createdAt")
     return _refund(
         refund,
         number=_required(refund, "orderId"),
-        lines=lines,
-        kinds=kinds,
-        amount=money.bag(refund, "totalRefundedSet"),
-        raw="success",
+        lines={_required(item.node("lineItem"), "id") for item in items},
+        kinds={item.text("restockType").lower() for item in items},
+        moves=[
+            _Move(money.bag(one, "amountSet"), one.text("status").lower())
+            for one in moves
+            if one.text("kind").lower() == "refund"
+        ]
+        or [paid_back],
         at=china_time(created, "createdAt"),
     )
 
@@ -775,20 +789,26 @@ def _rest_refund(refund: Node) -> RefundDraft:
     """Money is in ``transactions``; ``subtotal`` of a line is a number and only informs."""
     moves = [one for one in refund.nodes("transactions") if one.text("kind") == "refund"]
     items = refund.nodes("refund_line_items")
-    states = [one.text("status") for one in moves]
-    raw = next((state for state in states if state != "success"), "success")
-    counted = [one for one in moves if one.text("status") not in _REFUND_FAILED]
-    amounts = (_Money(one.text("currency")).text(one, "amount") for one in counted)
     at = refund.get("processed_at") or refund.get("created_at")
     return _refund(
         refund,
         number=_required(refund, "order_id"),
         lines={_required(item, "line_item_id") for item in items},
         kinds={item.text("restock_type") for item in items},
-        amount=sum(amounts, Decimal("0.00")),
-        raw=raw,
+        moves=[
+            _Move(_Money(one.text("currency")).text(one, "amount"), one.text("status"))
+            for one in moves
+        ],
         at=china_time(at, "processed_at"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """One movement of money back to the buyer; ``status`` in lower case."""
+
+    amount: Decimal
+    status: str
 
 
 def _refund(
@@ -797,10 +817,12 @@ def _refund(
     number: str,
     lines: set[str],
     kinds: set[str],
-    amount: Decimal,
-    raw: str,
+    moves: Sequence[_Move],
     at: datetime | None,
 ) -> RefundDraft:
+    raw = next((one.status for one in moves if one.status != "success"), "success")
+    counted = [one.amount for one in moves if one.status not in _REFUND_FAILED]
+    amount = sum(counted, Decimal("0.00"))
     state = "refunded"
     if raw in _REFUND_UNDER_WAY:
         state = "in_progress"

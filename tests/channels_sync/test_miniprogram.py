@@ -149,7 +149,9 @@ def test_a_page_whose_last_row_has_no_place_is_not_taken_as_complete() -> None:
         list(shop.connector().pull(WINDOW))
 
 
-@pytest.mark.parametrize("wrapped", [lambda one: one, lambda one: {"row": one}])
+@pytest.mark.parametrize(
+    "wrapped", [lambda one: one, lambda one: {"row": one}, lambda one: {"rows": [one]}]
+)
 def test_one_order_is_fetched_by_its_number(wrapped: Any) -> None:
     shop = Shop()
     shop.answers["crm_order/PD000000000000"] = [wrapped(row())]
@@ -157,9 +159,10 @@ def test_one_order_is_fetched_by_its_number(wrapped: Any) -> None:
     assert READER.read(message.body).channel_number == "PD000000000000"
 
 
-def test_another_order_than_asked_for_is_refused() -> None:
+@pytest.mark.parametrize("answer", [row(), {"rows": []}, {"rows": [row(), row()]}, {"row": None}])
+def test_another_order_than_asked_for_is_refused(answer: dict[str, Any]) -> None:
     shop = Shop()
-    shop.answers["crm_order/PD9"] = [row()]
+    shop.answers["crm_order/PD9"] = [answer]
     with pytest.raises(Rejected):
         shop.connector().fetch("PD9")
 
@@ -204,7 +207,11 @@ def webhook(**changes: Any) -> bytes:
 def test_a_row_reads_like_the_webhook_of_the_same_order() -> None:
     document = payload("crm_webhook", "order_paid")
     pushed = READER.read(dump_compact(document))
-    more = {"order_no": "PD202603010101", "seller_memo": "", "buyer_member_no": "M000101"}
+    more: dict[str, Any] = {
+        "order_no": "PD202603010101",
+        "seller_memo": "",
+        "buyer_member_no": "M000101",
+    }
     listed = READER.read(dump_compact(row(**more)))
     assert pushed == listed
 
@@ -212,7 +219,11 @@ def test_a_row_reads_like_the_webhook_of_the_same_order() -> None:
 def test_who_bought_is_kept_as_evidence_from_both_shapes() -> None:
     buyer = {"member_no": "M1", "nickname": "x", "ip": "203.0.113.9", "device_id": "d-1"}
     pushed = READER.read(webhook(buyer=buyer)).evidence
-    columns = {"buyer_member_no": "M1", "buyer_ip": "203.0.113.9", "buyer_device_id": "d-1"}
+    columns: dict[str, Any] = {
+        "buyer_member_no": "M1",
+        "buyer_ip": "203.0.113.9",
+        "buyer_device_id": "d-1",
+    }
     assert pushed == READER.read(dump_compact(row(**columns))).evidence
     assert (pushed.buyer_id, pushed.ip, pushed.device_id) == ("M1", "203.0.113.9", "d-1")
 
@@ -449,37 +460,60 @@ def test_the_crm_hears_whether_we_had_it_before(duplicate: bool) -> None:
 # --- shipping -------------------------------------------------------------------------------
 
 
-def notice(*lines: ShipLine) -> ShipNotice:
-    return ShipNotice("ship-1", "PD1", "sf", "SF100", NOW, lines)
-
-
+NUMBER = "PD000000000000"
 UPLOAD = "wxa/sec/order/upload_shipping_info"
+
+
+def notice(*lines: ShipLine, carrier: str = "zto") -> ShipNotice:
+    return ShipNotice("ship-1", NUMBER, carrier, "SF100", NOW, lines)
 
 
 def test_wechat_is_told_by_merchant_and_order_number() -> None:
     shop = Shop()
-    shop.connector(mchid="1600000001", consignor_contact="021****0000").ship(notice())
+    shop.connector(mchid="1600000001").ship(notice())
     (body,) = shop.bodies(UPLOAD)
     assert body["order_key"] == {
         "order_number_type": 1,
         "mchid": "1600000001",
-        "out_trade_no": "PD1",
+        "out_trade_no": NUMBER,
     }
     assert (body["logistics_type"], body["delivery_mode"]) == (1, 1)
     assert body["upload_time"] == "2026-03-01T09:08:07.000+08:00"
     (parcel,) = body["shipping_list"]
-    assert (parcel["tracking_no"], parcel["express_company"]) == ("SF100", "SF")
-    assert parcel["contact"] == {"consignor_contact": "021****0000"}
+    assert (parcel["tracking_no"], parcel["express_company"]) == ("SF100", "ZTO")
+    assert "contact" not in parcel
     assert "订单".encode() in shop.requests[-1].content
     assert shop.requests[-1].url.params["access_token"] == "wx-token"
     assert shop.bodies("stable_token")[0]["force_refresh"] is False
 
 
-def test_a_part_says_that_more_will_follow() -> None:
+def test_an_sf_parcel_names_the_receiver_masked() -> None:
     shop = Shop()
-    shop.connector().ship(notice(ShipLine("1", 1)))
+    shop.answers[f"crm_order/{NUMBER}"] = [{"rows": [row()]}]
+    shop.connector().ship(notice(carrier="sf"))
+    (parcel,) = shop.bodies(UPLOAD)[0]["shipping_list"]
+    assert parcel["contact"] == {"receiver_contact": "199****0101"}
+    assert b"19900000101" not in shop.requests[-1].content
+
+
+@pytest.mark.parametrize(
+    ("lines", "mode"),
+    [
+        ((ShipLine("1", 2), ShipLine("2", 1)), (1, None)),
+        ((ShipLine("1", 1), ShipLine("2", 1)), (2, False)),
+        ((ShipLine("1", 2),), (2, False)),
+    ],
+)
+def test_only_a_parcel_with_every_piece_is_the_whole_order(
+    lines: tuple[ShipLine, ...], mode: tuple[int, bool | None]
+) -> None:
+    items = [{"sku_code": "A", "qty": 2, "unit_price": "1.00"},
+             {"sku_code": "B", "qty": 1, "unit_price": "1.00"}]  # fmt: skip
+    shop = Shop()
+    shop.answers[f"crm_order/{NUMBER}"] = [{"rows": [row(items_json=json.dumps(items))]}]
+    shop.connector().ship(notice(*lines))
     (body,) = shop.bodies(UPLOAD)
-    assert (body["delivery_mode"], body["is_all_delivered"]) == (2, False)
+    assert (body["delivery_mode"], body.get("is_all_delivered")) == mode
 
 
 def test_a_token_that_died_early_is_renewed_once() -> None:

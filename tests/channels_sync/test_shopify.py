@@ -160,6 +160,28 @@ def test_refunds_are_drawn_out_of_their_order() -> None:
     assert not draft.return_goods
 
 
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("PENDING", "in_progress"), ("SUCCESS", "refunded"), ("FAILURE", "closed")],
+)
+def test_a_refund_is_as_far_as_its_money(status: str, state: str) -> None:
+    move = {"kind": "REFUND", "status": status, "amountSet": money("18.50")}
+    refund = {
+        "orderId": "gid://shopify/Order/1",
+        "currency": "CNY",
+        "id": "gid://shopify/Refund/88",
+        "createdAt": "2026-03-01T01:00:00Z",
+        "totalRefundedSet": money("0.00"),
+        "refundLineItems": {"nodes": []},
+        "transactions": {"nodes": [move]},
+    }
+    draft = READER.read_refund(dump_compact(refund))
+    assert draft.refund_state == state
+    assert draft.amount == (Decimal("0.00") if state == "closed" else Decimal("18.50"))
+    under_way = READER.read(order(refunds=[refund])).refund_state
+    assert under_way == ("in_progress" if status == "PENDING" else "none")
+
+
 def test_an_order_with_more_lines_than_asked_for_is_not_read_as_whole() -> None:
     items = node()["lineItems"]
     items["pageInfo"]["hasNextPage"] = True

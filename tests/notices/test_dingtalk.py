@@ -190,7 +190,8 @@ def test_the_token_is_in_no_log_and_in_no_error(
 
 
 def test_the_settings_keep_addresses_out_of_the_log_too() -> None:
-    assert settings.LOGGING["loggers"]["httpx"]["level"] == "WARNING"
+    logging_settings: Any = settings.LOGGING
+    assert logging_settings["loggers"]["httpx"]["level"] == "WARNING"
 
 
 def test_a_robot_is_only_spoken_to_under_cover() -> None:
