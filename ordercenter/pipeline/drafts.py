@@ -201,14 +201,15 @@ def _lines(draft: OrderDraft, line_ids: Sequence[int]) -> list[Line]:
         for number, line in enumerate(draft.lines, 1)
     ]
     for gift in draft.gifts_outside_lines:
-        code = gift.outer_code or gift.platform_item_id or ""
+        # A gift without a SKU of its own goes by its item number (Taobao promotion details).
+        told = gift.platform_sku_id or gift.platform_item_id or ""
         lines.append(
             Line(
                 id=next(ids),
                 line_no=len(lines) + 1,
                 channel_line_id="",
-                platform_sku_id=(gift.platform_sku_id or "")[:64],
-                outer_code=code[:100],
+                platform_sku_id=told[:64],
+                outer_code=(gift.outer_code or "")[:100],
                 title=clean(gift.name, 300),
                 quantity=gift.quantity,
                 unit_price=Decimal(0),

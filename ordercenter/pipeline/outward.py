@@ -122,9 +122,13 @@ def _lease(shop_id: int, *, now: datetime) -> bool:
 
 
 def _windows(shop_id: int, connector: Connector, *, now: datetime) -> Iterable[Window]:
-    """The closed windows between the cursor and a little behind now, each overlapping the last."""
+    """The windows between the cursor and now, each overlapping the last.
+
+    The last one reaches up to now so that an order is seen at once; what is not yet settled is
+    read again, because the cursor stays behind it.
+    """
     position = SyncCursor.objects.values_list("position", flat=True).get(pk=shop_id)
-    end = now - timedelta(seconds=connector.settle_seconds)
+    end = now
     longest = timedelta(seconds=connector.max_window_seconds)
     start = position - OVERLAP
     while start < end:
@@ -139,10 +143,11 @@ def _read_window(shop_id: int, connector: Connector, window: Window) -> int:
     stored = 0
     for page in connector.pull(window):
         stored += channels.store(page.messages, source=InboxMessage.Source.POLL, shop_id=shop_id)
+    settled = min(window.end, clock_now() - timedelta(seconds=connector.settle_seconds))
     with transaction.atomic():
         row = SyncCursor.objects.select_for_update().get(pk=shop_id)
-        if window.end > row.position:
-            row.position = window.end
+        if settled > row.position:
+            row.position = settled
             row.leased_until = clock_now() + POLL_LEASE
             row.save(update_fields=["position", "leased_until"])
     return stored

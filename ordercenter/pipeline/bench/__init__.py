@@ -1,0 +1,1 @@
+"""Measurements anyone can repeat: each beside its baseline, in one run, on a database of its own."""
