@@ -46,10 +46,10 @@ PLATFORM_ERRORS: Final[dict[str, dict[str, Any]]] = {
     "douyin": {
         "code": 20000,
         "msg": "服务不可用",
-        "sub_code": "isp.unknown-error",
-        "sub_msg": "服务不可用，请稍后重试",
-        "data": None,
+        "sub_code": "isp.service-error",
+        "sub_msg": "服务暂时不可用，请重试",
         "log_id": "sandboxlog20000",
+        "data": {},
     },
     "pinduoduo": {
         "error_response": {
@@ -68,12 +68,12 @@ PLATFORM_ERRORS: Final[dict[str, dict[str, Any]]] = {
             }
         ]
     },
-    "miniprogram": {"errcode": -1, "errmsg": "system error"},
+    "miniprogram": {"errcode": -1, "errmsg": "system error rid: sandbox-0002"},
     "sf": {
-        "apiErrorMsg": "系统发生数据错误或运行时异常",
+        "apiErrorMsg": "系统异常",
         "apiResponseID": "sandboxA1099",
         "apiResultCode": "A1099",
-        "apiResultData": None,
+        "apiResultData": "",
     },
     "dingtalk": {"errcode": -1, "errmsg": "系统繁忙"},
 }
@@ -96,11 +96,11 @@ THROTTLES: Final[dict[str, dict[str, Any]]] = {
     },
     "douyin": {
         "code": 60000,
-        "msg": "请求过于频繁",
-        "sub_code": "isv.rate-limit",
-        "sub_msg": "触发限流，请稍后重试",
-        "data": None,
+        "msg": "请求过于频繁，请稍后再试",
+        "sub_code": "isp.rate-limit",
+        "sub_msg": "接口限流",
         "log_id": "sandboxlog60000",
+        "data": {},
     },
     "pinduoduo": {
         "error_response": {
@@ -112,25 +112,33 @@ THROTTLES: Final[dict[str, dict[str, Any]]] = {
         }
     },
     "shopify": {
-        "errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}],
+        "errors": [
+            {
+                "message": "Throttled",
+                "extensions": {
+                    "code": "THROTTLED",
+                    "documentation": "https://shopify.dev/api/usage/limits",
+                },
+            }
+        ],
         "extensions": {
             "cost": {
-                "requestedQueryCost": 52,
+                "requestedQueryCost": 752,
                 "actualQueryCost": None,
                 "throttleStatus": {
                     "maximumAvailable": 2000.0,
-                    "currentlyAvailable": 2,
+                    "currentlyAvailable": 152,
                     "restoreRate": 100.0,
                 },
             }
         },
     },
-    "miniprogram": {"errcode": 45011, "errmsg": "api minute-quota reach limit"},
+    "miniprogram": {"errcode": 45011, "errmsg": "api freq out of limit rid: sandbox-0003"},
     "sf": {
-        "apiErrorMsg": "业务IP/API流控",
+        "apiErrorMsg": "流量受控",
         "apiResponseID": "sandboxA1005",
         "apiResultCode": "A1005",
-        "apiResultData": None,
+        "apiResultData": "",
     },
     "dingtalk": {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"},
 }
