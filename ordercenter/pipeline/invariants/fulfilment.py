@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from typing import Final
 
 from django.utils.translation import gettext_lazy as _
@@ -12,7 +13,9 @@ from ordercenter.pipeline.invariants.shape import Invariant, Look, Row
 
 PATIENCE: Final = timedelta(minutes=10)
 
-HELD_THEN: Final = "h.opened_version <= {version} AND (h.closed_version IS NULL OR h.closed_version > {version})"
+HELD_THEN: Final = (
+    "h.opened_version <= {version} AND (h.closed_version IS NULL OR h.closed_version > {version})"
+)
 
 R1: Final = f"""
     SELECT '挂起期间取得了面单' AS why, 'order' AS kind, o.id,
@@ -225,7 +228,7 @@ def _is_walk(walk: object) -> bool:
         (was.value, to.value) for was, follow in NEXT.items() for to in follow
     }
     known = {status.value for status in NEXT} | {None}
-    return set(walk) <= known and all(edge in edges for edge in zip(walk, walk[1:], strict=False))
+    return set(walk) <= known and all(edge in edges for edge in pairwise(walk))
 
 
 def strange_bills(look: Look) -> Iterator[Row]:
@@ -233,16 +236,13 @@ def strange_bills(look: Look) -> Iterator[Row]:
     if look.book is None:
         return
     look.cursor.execute(
-        "SELECT w.id, w.client_reference, w.number, w.state, w.created_at, w.issued_at "
-        "FROM fulfillment_waybill w"
+        "SELECT w.id, w.client_reference, w.number, w.state, w.issued_at FROM fulfillment_waybill w"
     )
     ours = look.cursor.fetchall()
-    references = {reference for _, reference, *_ in ours}
-    numbers = {number for _, _, number, *_ in ours if number}
+    references = {reference for _pk, reference, *_rest in ours}
+    numbers = {number for _pk, _reference, number, *_rest in ours if number}
     waiting = {
-        reference
-        for _, reference, number, state, *_ in ours
-        if not number and state == "intent"
+        reference for _pk, reference, number, state, _at in ours if not number and state == "intent"
     }
     billed = {number for bill in look.book.waybills for number in bill.numbers}
     for bill in look.book.waybills:
@@ -251,7 +251,7 @@ def strange_bills(look: Look) -> Iterator[Row]:
         if bill.reference not in references or not set(bill.numbers) & numbers:
             yield {"why": "快递公司的账单我们没有", "kind": "waybill", "id": None,
                    "reference": bill.reference, "numbers": list(bill.numbers)}  # fmt: skip
-    for pk, reference, number, state, _, issued_at in ours:
+    for pk, reference, number, state, issued_at in ours:
         if state == "live" and number not in billed and issued_at < look.book.read_at:
             yield {"why": "快递公司不认识的单号", "kind": "waybill", "id": pk,
                    "reference": reference, "number": number}  # fmt: skip
@@ -279,7 +279,9 @@ INVARIANTS: Final = (
     Invariant("R4", _("每次状态变化都是流程图上的一条边，不跳步"), also=skipped_steps),
     Invariant(
         "R5",
-        _("每个包裹一张有效面单，单号不重复，无结果的申请与作废单号 10 分钟内了结（加 --book 时与快递账本比对）"),
+        _(
+            "每个包裹一张有效面单，单号不重复，无结果的申请与作废单号 10 分钟内了结（加 --book 时与快递账本比对）"
+        ),
         R5,
         also=strange_bills,
         params={"patience": PATIENCE},

@@ -55,9 +55,7 @@ def snapshot() -> Iterator[CursorWrapper]:
         yield cursor
 
 
-def look_at(
-    look: Look, invariants: Sequence[Invariant] = INVARIANTS
-) -> list[Outcome]:
+def look_at(look: Look, invariants: Sequence[Invariant] = INVARIANTS) -> list[Outcome]:
     """Check these invariants through one cursor."""
     outcomes = []
     for one in invariants:

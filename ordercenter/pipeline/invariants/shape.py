@@ -22,7 +22,7 @@ class Look:
     limit: int
     book: OutsideBook | None = None
 
-    def rows(self, sql: str, **facts: object) -> list[Row]:
+    def rows(self, sql: str, **facts: Any) -> list[Row]:
         """Run a query of the shape (why, kind, id, facts) and flatten what it found."""
         self.cursor.execute(
             f"SELECT * FROM ({sql}) broken LIMIT {self.limit}",  # noqa: S608 - own constant text
@@ -49,7 +49,7 @@ class Invariant:
     words: Promise
     sql: str = ""
     also: Check | None = None
-    params: Mapping[str, object] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
 
     def broken(self, look: Look) -> list[Row]:
         found = look.rows(self.sql, **self.params) if self.sql else []

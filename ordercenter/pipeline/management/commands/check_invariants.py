@@ -30,9 +30,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--only", default=None, metavar="S1,R1", help=_("只查这些"))
-        parser.add_argument(
-            "--limit", type=_positive, default=LIMIT, help=_("每项最多列出的行数")
-        )
+        parser.add_argument("--limit", type=_positive, default=LIMIT, help=_("每项最多列出的行数"))
         parser.add_argument(
             "--book", default="", metavar="URL", help=_("外部账本（沙箱）的地址，逐单比对")
         )
