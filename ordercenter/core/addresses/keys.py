@@ -38,9 +38,9 @@ _STEPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
 def address_key(region: Region, detail: str) -> str:
     """Normalised text, equal for equal addresses; empty when there is nothing to compare.
 
-    Width, blanks, 號 and 号, 三号楼 and 3栋, 3-2-501 and 3栋2单元501室, a region repeated in front
-    and the street of a numbered road make no difference. A masked detail (``*``) has no key, so that
-    strangers never share one. The key is still an address: hash it before it is stored.
+    Width, blanks, 號 and 号, 三号楼 and 3栋, 3-2-501 and 3栋2单元501室, a region said again in
+    front and the street of a numbered road make no difference. A masked detail (``*``) has no
+    key, so that strangers never share one. The key is an address still: hash it before storing.
     """
     text = tidy(detail).translate(atlas().traditional).lower()
     if "*" in text or not has_words(text):

@@ -43,7 +43,7 @@ _BUILDING_AFTER: Final = re.compile(
 )
 """What makes the stem before it the name of something else: 吉林|大厦, 长沙|县."""
 _LANDMARK_AFTER: Final = re.compile(
-    r"[湖山河江门桥塔寺庙祠宫城村庄苑里站港口]|.(?:路|大街|大道|街(?!道)|巷)|商务|天地|国际|中心"
+    r"[湖山河江门桥塔寺庙祠宫城村庄苑里站港口]|.(?:路|大街|大道|街(?!道)|巷)|商务|天地|国际|中心|(?:管理|开发|示范|高新|经开|新)区"
 )
 """The same for a district's stem, which more things are named after: 西湖|国际, 武侯|祠大街."""
 _NAME_GOES_ON: Final = re.compile(r"路|大道|大街|巷|场(?![镇乡])")

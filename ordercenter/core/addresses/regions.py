@@ -192,8 +192,9 @@ def normalize_region(province: str, city: str = "", district: str = "") -> Regio
     """Read three fields of a platform, with or without suffixes; None without a province.
 
     Former names come back as today's. A county in the city's place (重庆 / 云阳县, 湖北 / 仙桃市)
-    is put where it belongs. Names that contradict each other are flagged, and from the first
-    contradiction on the region is left empty. Repeats are answered from memory.
+    is put where it belongs. A province may be in Latin letters, as Shopify has it. Names that
+    contradict each other are flagged, and the region is left empty from the first contradiction
+    on. Repeats are answered from memory.
     """
     return _read_fields(province, city, district)
 
@@ -217,8 +218,8 @@ def province_of(text: str) -> str | None:
 
 
 def clean_name(text: str) -> str:
-    """One width, simplified, without blanks and invisible characters."""
-    plain = unicodedata.normalize("NFKC", text).translate(atlas().traditional)
+    """One width and case, simplified, without blanks and invisible characters."""
+    plain = unicodedata.normalize("NFKC", text).translate(atlas().traditional).lower()
     return "".join(ch for ch in plain if not ch.isspace() and unicodedata.category(ch) != "Cf")
 
 
@@ -265,7 +266,8 @@ def _read_fields(province: str, city: str, district: str) -> Region | None:
         district_name = ""
     place, conflict = _city_or_county(known, code, city_name)
     if conflict:
-        return _flagged(known.region(known.divisions[code]), city_name + district_name)
+        read = _with_rest if city_name.isascii() else _flagged
+        return read(known.region(known.divisions[code]), city_name + district_name)
     if not district_name or _is_spelled(known, place, district_name):
         return known.region(place)
     if place.level is Level.COUNTY:
@@ -327,7 +329,7 @@ def atlas() -> Atlas:
     spellings = list(_all_spellings(divisions, zones, aliases, changes))
     by_start: defaultdict[str, list[Spelling]] = defaultdict(list)
     for one in spellings:
-        if len(one.text) > 1:
+        if len(one.text) > 1 and not one.text.isascii():  # Guangdong only as a whole field
             by_start[one.text[:2]].append(one)
     letters = aliases["traditional"]
     return Atlas(
@@ -434,9 +436,14 @@ def _scope(divisions: Mapping[str, Division], division: Division) -> frozenset[s
 
 
 def _stands_alone(division: Division, text: str) -> bool:
-    """A town and a 东区 mean something only once their city is named; 和县 is itself anywhere."""
-    is_clear = text != division.name or len(text) >= _CLEAR or text[-1] in "县市"
-    return division.level is not Level.COUNTY or (is_clear and not division.is_town)
+    """Whether the text means the division before anything above it has been named.
+
+    和县 does. A town and a 东区 do not, and 海南 or 河南 means the province first.
+    """
+    if division.level is Level.PROVINCE or len(text) >= _CLEAR:
+        return not division.is_town
+    is_province = text + "省" in PROVINCES and _AUTONOMOUS.search(division.name) is not None
+    return not (is_province or division.is_town or text[-1] == "区")
 
 
 def _derived(division: Division, present: set[str]) -> Iterator[tuple[str, Kind]]:
@@ -451,8 +458,7 @@ def _derived(division: Division, present: set[str]) -> Iterator[tuple[str, Kind]
         return
     stem = _stem(name)
     match = _AUTONOMOUS.search(name)
-    # Without its 州 or 县, 海南 and 河南 mean the province.
-    if len(stem) >= _SHORTEST and stem != name and not (match and stem + "省" in present):
+    if len(stem) >= _SHORTEST and stem != name:
         yield stem, Kind.STEM
     if match:
         yield stem + match[0][-1], Kind.ALIAS
@@ -496,6 +502,7 @@ def _zone_spellings(divisions: Mapping[str, Division]) -> dict[str, dict[str, Ki
             continue
         zones[code] = {division.name: Kind.FULL}
         rest = _without_city(divisions, division)
+        zones[code].setdefault(rest, Kind.ALIAS)
         for kind, names in _ZONE_KINDS.items():
             if rest in names:
                 plain[division.parent, kind].append((division.name, code))
