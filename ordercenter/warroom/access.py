@@ -7,6 +7,7 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any, Final
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
@@ -14,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from ordercenter.core.clock import now
+from ordercenter.core.errors import OrderCenterError
 from ordercenter.core.policy import Can, allows
 
 View = Callable[..., HttpResponse]
@@ -48,6 +50,11 @@ def page(right: Can) -> Callable[[View], View]:
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             try:
                 response = _answer(view, right, request, *args, **kwargs)
+            except OrderCenterError as refusal:
+                context = {"refusal": refusal, "back": request.path}
+                response = render(
+                    request, "console/refused.html", context, status=int(refusal.http_status)
+                )
             except (OperationalError, InterfaceError) as error:
                 logger.warning("a live page has no database: %s", type(error).__name__)
                 response = no_data(request)
@@ -69,6 +76,12 @@ def _answer(
     if not allows(request.user, right):
         raise PermissionDenied
     return view(request, *args, **kwargs)
+
+
+def person(request: HttpRequest) -> AbstractBaseUser:
+    """The logged-in user of a guarded page."""
+    assert isinstance(request.user, AbstractBaseUser)
+    return request.user
 
 
 def is_fragment(request: HttpRequest) -> bool:

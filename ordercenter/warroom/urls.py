@@ -5,4 +5,7 @@ from ordercenter.warroom import views
 app_name = "warroom"
 urlpatterns: list[URLPattern] = [
     path("board/", views.board, name="board"),
+    path("shops/", views.health, name="health"),
+    path("shops/quarantine/", views.quarantine, name="quarantine"),
+    path("shops/quarantine/<int:message_id>/replay/", views.replay, name="replay"),
 ]

@@ -3,7 +3,7 @@
  * <main data-live="orders shops" data-live-src="/board/?fragment=1">…</main>
  *   is fetched again on a nudge of one of its topics, on every (re)connect, when the page is
  *   shown again and every 30 s; at most twice a second. Focus and typed text stay.
- * [data-live-badge]   says whether the socket is connected.
+ * [data-live-badge]   says whether the socket is connected; whose role gets no socket polls.
  * [data-live-outage]  says since when there is no fresh data.
  * orderCenterLive.onNudge(topic, callback)  for everything else; "*" hears all topics.
  */
@@ -78,7 +78,7 @@
 
   function lost(code) {
     if (code === NO_RIGHT) {
-      show("[data-live-badge]", "无权接收实时更新", "out");
+      show("[data-live-badge]", "每 30 秒刷新", "polled");
       return;
     }
     let wait = Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** failures);

@@ -47,7 +47,7 @@ def status_row(label: str) -> selectors.StatusRow:
 
 
 def stage_row(stage: Stage) -> selectors.StageRow:
-    return next(row for row in board(NOW).stages if row.label == stage.label)
+    return next(row for row in board(NOW).stages if row.label == str(stage.label))
 
 
 def log_in(client: Client, role: Role) -> None:
