@@ -18,7 +18,8 @@ LONG_AGO = "2020-01-01 00:00:00"
 
 
 def rows(bench: Bench, path: str = "/crm_order", **query: Any) -> dict[str, Any]:
-    reply = crm(bench, path, **{"updated_at": LONG_AGO, "id": 0, "limit": 100} | query)
+    wish: dict[str, Any] = {"updated_at": LONG_AGO, "id": 0, "limit": 100} | query
+    reply = crm(bench, path, **wish)
     assert reply.status_code == 200
     facts: dict[str, Any] = reply.json()
     return facts
@@ -116,7 +117,8 @@ def test_a_wrong_signature_or_a_stale_time_is_401(bench: Bench) -> None:
     "query", [{"limit": 0}, {"limit": 501}, {"updated_at": "yesterday"}, {"id": "x"}]
 )
 def test_a_bad_parameter_is_400(bench: Bench, query: dict[str, Any]) -> None:
-    reply = crm(bench, "/crm_order", **{"updated_at": LONG_AGO, "id": 0} | query)
+    wish: dict[str, Any] = {"updated_at": LONG_AGO, "id": 0} | query
+    reply = crm(bench, "/crm_order", **wish)
     assert reply.status_code == 400
 
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -116,14 +116,9 @@ def douyin_sign(secret: str, query: Mapping[str, str], body: str) -> str:
 
 
 def douyin(
-    bench: Bench,
-    path: str,
-    params: Mapping[str, Any] | str,
-    *,
-    change: Callable[[dict[str, str]], object] | None = None,
-    **query: str,
+    bench: Bench, path: str, params: Mapping[str, Any] | str, **query: str
 ) -> dict[str, Any]:
-    """Call an interface; ``query`` is signed with the rest, ``change`` comes after signing."""
+    """Call an interface; ``query`` is signed with the rest."""
     shop = bench.shop("DY01")
     body = params if isinstance(params, str) else douyin_text(params)
     sent = {
@@ -135,8 +130,6 @@ def douyin(
         "sign_method": "hmac-sha256",
     } | query
     sent["sign"] = douyin_sign(shop.app_secret, sent, body)
-    if change is not None:
-        change(sent)
     reply = call(bench, "POST", f"/douyin{path}?{urlencode(sent)}", content=body.encode())
     assert reply.status_code == 200
     facts: dict[str, Any] = reply.json()
