@@ -14,7 +14,7 @@ from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PHONE = (390, 844)
@@ -99,8 +99,13 @@ def visit(browser: Browser, site: str) -> Iterator[Callable[..., Visitor]]:
         )
         page = context.new_page()
         complaints: list[str] = []
+
+        def complain_of(dialog: Dialog) -> None:
+            complaints.append(f"dialog: {dialog.message}")
+            dialog.dismiss()
+
         page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (complaints.append("a dialog"), dialog.dismiss()))
+        page.on("dialog", complain_of)
         contexts.append(context)
         visitors.append(Visitor(page, site, complaints))
         return visitors[-1]

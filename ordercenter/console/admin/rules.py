@@ -1,0 +1,35 @@
+"""Rules and clocks."""
+
+import json
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from fulfillment.models import StageClock
+from ordercenter.audit.models import Action
+from ordercenter.console.admin_base import ReferenceAdmin, ReviewAdmin
+from ordercenter.core.policy import Can
+from risk.models import RuleSet
+
+
+@admin.register(RuleSet)
+class RuleSetAdmin(ReviewAdmin[RuleSet]):
+    """Versions are only ever added, by the service that checks them."""
+
+    view_rights = (Can.EDIT_RULES, Can.REVIEW)
+    list_display = ("version", "is_live", "note", "created_at")
+    list_filter = ("is_live",)
+    ordering = ("-version",)
+    fields = ("version", "is_live", "note", "created_at", "text")
+    readonly_fields = ("text",)
+
+    @admin.display(description=_("规则"))
+    def text(self, row: RuleSet) -> str:
+        return json.dumps(row.rules, ensure_ascii=False, indent=2)
+
+
+@admin.register(StageClock)
+class StageClockAdmin(ReferenceAdmin[StageClock]):
+    edit_rights = (Can.EDIT_RULES,)
+    audit_action = Action.RULES_CHANGED
+    list_display = ("stage", "minutes")
