@@ -665,3 +665,11 @@ def test_the_command_tells_people_line_by_line_what_was_read_and_what_is_wrong()
         "  旧地名：下城区",
         "  问题：缺少详细地址（街道、门牌号）",
     ]
+
+
+def test_the_command_answers_for_an_argument_that_is_no_text() -> None:
+    out = StringIO()
+    call_command("parse_address", "--json", "\udcff\udcfe", "", stdout=out)
+    broken, empty = json.loads(out.getvalue().encode())["addresses"]
+    assert [one["code"] for one in broken["problems"]] == ["emoji_only"]
+    assert [one["code"] for one in empty["problems"]] == ["empty"]
