@@ -171,17 +171,18 @@ def _fullest(at: datetime, peers: Sequence[_Peer], window: timedelta) -> tuple[i
 
 def price_ratio(subject: Subject) -> Seen:
     """The lowest deal price over base price of the main lines, exact."""
-    lowest: Fraction | None = None
+    lowest: tuple[int, int] | None = None
     detail = ""
     for line in subject.lines:
         if line.is_gift:
             continue
         if not line.base_price:
             return Seen(None, detail=line.sku_code)
-        ratio = Fraction(line.amount) / (Fraction(line.base_price) * line.quantity)
-        if lowest is None or ratio < lowest:
-            lowest, detail = ratio, line.sku_code
-    return Seen(NOT_APPLICABLE if lowest is None else lowest, detail=detail)
+        # In whole fen, compared crosswise: exact, and without a fraction for every line.
+        paid, full = int(line.amount * 100), int(line.base_price * 100) * line.quantity
+        if lowest is None or paid * lowest[1] < lowest[0] * full:
+            lowest, detail = (paid, full), line.sku_code
+    return Seen(NOT_APPLICABLE if lowest is None else Fraction(*lowest), detail=detail)
 
 
 def gift_gap(subject: Subject, gifts: Mapping[int, Decimal]) -> Seen:

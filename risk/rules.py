@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Final
 
 from ordercenter.core.errors import InvalidInput
@@ -34,7 +35,7 @@ TIERS: Final = ("0", "1", "2", "3")
 _OP_WORDS: Final = {">=": "达到", ">": "超过", "<": "低于", "<=": "不高于", "==": "等于"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FactSpec:
     """One fact with its parameters; equal specs are computed once a batch."""
 
@@ -43,12 +44,30 @@ class FactSpec:
     window_seconds: int = 0
     same_sku: bool = False
 
+    @cached_property
+    def label(self) -> str:
+        """The fact and its parameters as one word, for the record."""
+        parts = [self.name, *self.keys]
+        if self.window_seconds:
+            parts.append(f"{self.window_seconds}s")
+        if self.same_sku:
+            parts.append("same_sku")
+        return ":".join(parts)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.name, self.keys, self.window_seconds, self.same_sku))
+
+    def __hash__(self) -> int:
+        return self._hash
+
 
 @dataclass(frozen=True, slots=True)
 class Condition:
     spec: FactSpec
     op: str
     limit: Fraction
+    limit_decimal: Decimal
     limit_text: str
 
 
@@ -60,6 +79,7 @@ class Rule:
     conditions: tuple[Condition, ...]
     tag: str = ""
     queue: str = ""
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +120,13 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
     conditions = rule.get("all")
     if not isinstance(conditions, list) or not conditions:
         raise InvalidInput(what=f"规则“{code}”没有任何条件")
+    compiled = tuple(_condition(code, condition) for condition in conditions)
     return Rule(
         code=code,
         name=str(rule.get("name") or code),
         tier=str(rule["tier"]),
-        conditions=tuple(_condition(code, condition) for condition in conditions),
+        conditions=compiled,
+        limits=tuple(f"{c.op} {c.limit_text}" for c in compiled),
         tag=str(rule.get("tag") or ""),
         queue=str(rule.get("queue") or ""),
     )
@@ -123,48 +145,53 @@ def _condition(code: str, condition: Mapping[str, Any]) -> Condition:
         raise InvalidInput(what=f"规则“{code}”的时间窗口必须大于 0 秒")
     text = str(condition.get("value"))
     try:
-        limit = Fraction(Decimal(text))
+        decimal = Decimal(text)
+        limit = Fraction(decimal)
     except (InvalidOperation, ValueError, OverflowError) as error:
         raise InvalidInput(what=f"规则“{code}”的阈值不是数字：{text}") from error
     if limit < 0:
         raise InvalidInput(what=f"规则“{code}”的阈值不能为负数：{text}")
     spec = FactSpec(name, keys, window, bool(condition.get("same_sku", False)))
-    return Condition(spec, op, limit, text)
+    return Condition(spec, op, limit, decimal, text)
 
 
 def judge(subject: Subject, rules: CompiledRules, facts: Mapping[FactSpec, Seen]) -> Judgement:
     """Apply every rule to one order. Pure: the same facts give the same judgement."""
-    findings = tuple(_apply(rule, facts) for rule in rules.rules)
-    tier = max((f.tier for f in findings if f.hit), default="0")
-    shown = {_spec_name(spec): show(seen.value) for spec, seen in facts.items()}
-    return Judgement(subject.order_id, rules.version, tier, findings, shown)
+    shown = {spec: show(seen.value) for spec, seen in facts.items()}
+    findings = tuple([_apply(rule, facts, shown) for rule in rules.rules])
+    tier = max([f.tier for f in findings if f.hit], default="0")
+    by_name = {spec.label: text for spec, text in shown.items()}
+    return Judgement(subject.order_id, rules.version, tier, findings, by_name)
 
 
-def _apply(rule: Rule, facts: Mapping[FactSpec, Seen]) -> Finding:
-    seen = tuple(facts[condition.spec] for condition in rule.conditions)
-    limits = tuple(f"{c.op} {c.limit_text}" for c in rule.conditions)
-    values = tuple(show(s.value) for s in seen)
-    if any(s.value is None for s in seen):
-        words = f"{rule.name}：缺少判断依据，需人工确认"
-        return Finding(
-            rule.code, hit=True, tier="2", words=words, seen=values, limits=limits,
-            error="unknown fact", tag=rule.tag,
-        )  # fmt: skip
-    hit = all(_holds(c, s.value) for c, s in zip(rule.conditions, seen, strict=True))
-    words = ""
-    orders: tuple[int, ...] = ()
-    if hit:
-        said = "；".join(describe(c, s) for c, s in zip(rule.conditions, seen, strict=True))
-        words = f"{rule.name}：{said}"
-        orders = tuple(dict.fromkeys(order for s in seen for order in s.orders))
-    return Finding(rule.code, hit, rule.tier, words, values, limits, orders, rule.queue, rule.tag)
+def _apply(rule: Rule, facts: Mapping[FactSpec, Seen], shown: Mapping[FactSpec, str]) -> Finding:
+    values = tuple([shown[condition.spec] for condition in rule.conditions])
+    hit = True
+    for condition in rule.conditions:
+        value = facts[condition.spec].value
+        if value is None:
+            return Finding(
+                rule.code, hit=True, tier="2", words=f"{rule.name}：缺少判断依据，需人工确认",
+                seen=values, limits=rule.limits, error="unknown fact", tag=rule.tag,
+            )  # fmt: skip
+        hit = hit and _holds(condition, value)
+    if not hit:
+        return Finding(rule.code, hit=False, tier=rule.tier, words="", seen=values,
+                       limits=rule.limits)  # fmt: skip
+    said = "；".join(describe(c, facts[c.spec]) for c in rule.conditions)
+    orders = tuple(dict.fromkeys(o for c in rule.conditions for o in facts[c.spec].orders))
+    return Finding(
+        rule.code, hit=True, tier=rule.tier, words=f"{rule.name}：{said}", seen=values,
+        limits=rule.limits, orders=orders, queue=rule.queue, tag=rule.tag,
+    )  # fmt: skip
 
 
 def _holds(condition: Condition, value: FactValue) -> bool:
     if value is NOT_APPLICABLE:
         return False
-    assert isinstance(value, int | Decimal | Fraction)
-    return OPERATORS[condition.op](Fraction(value), condition.limit)
+    # Decimal does not compare with Fraction; both limits are the same exact number.
+    limit = condition.limit_decimal if isinstance(value, Decimal) else condition.limit
+    return OPERATORS[condition.op](value, limit)
 
 
 def show(value: FactValue) -> str:
@@ -172,15 +199,6 @@ def show(value: FactValue) -> str:
     if isinstance(value, Fraction):
         return f"{float(value):.1%}"
     return "未知" if value is None else str(value)
-
-
-def _spec_name(spec: FactSpec) -> str:
-    parts = [spec.name, *spec.keys]
-    if spec.window_seconds:
-        parts.append(f"{spec.window_seconds}s")
-    if spec.same_sku:
-        parts.append("same_sku")
-    return ":".join(parts)
 
 
 def _window_words(seconds: int) -> str:

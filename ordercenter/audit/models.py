@@ -34,6 +34,7 @@ class Action(models.TextChoices):
     CATALOG_CHANGED = "catalog_changed", _("货品资料变更")
     SHOP_CHANGED = "shop_changed", _("店铺设置变更")
     RULES_CHANGED = "rules_changed", _("风控规则变更")
+    ACCESS_CHANGED = "access_changed", _("账号与角色变更")
     MESSAGE_REPLAYED = "message_replayed", _("重放消息")
 
 

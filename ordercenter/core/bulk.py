@@ -19,7 +19,8 @@ def next_ids(model: type[models.Model], count: int) -> list[int]:
     table = model._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)",
+            "SELECT nextval(q.s) FROM (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS s "
+            "OFFSET 0) q, generate_series(1, %s)",
             [table, count],
         )
         return [row[0] for row in cursor.fetchall()]
@@ -35,12 +36,15 @@ def copy_rows(
     names = ", ".join(f'"{name}"' for name in columns)
     statement = f'COPY "{model._meta.db_table}" ({names}) FROM STDIN'
     written = 0
-    with connection.cursor() as cursor, connection.wrap_database_errors:
-        with cursor.cursor.copy(statement) as copy:
-            write_row = copy.write_row
-            for row in rows:
-                write_row(row)
-                written += 1
+    with (
+        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        cursor.cursor.copy(statement) as copy,
+    ):
+        write_row = copy.write_row
+        for row in rows:
+            write_row(row)
+            written += 1
     return written
 
 
@@ -80,6 +84,9 @@ def _plain(value: object) -> object:
     return str(value)
 
 
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain)
+
+
 def dumps(value: Any) -> str:
     """JSON text for a column: Chinese as it is, money as text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    return _encoder.encode(value)

@@ -6,7 +6,6 @@ keys, and nothing can be read back. Masked text must never reach ``blind_key``.
 """
 
 import base64
-import hashlib
 import hmac
 import json
 import os
@@ -23,6 +22,11 @@ _NONCE: Final = 12
 @lru_cache(maxsize=8)
 def _cipher(key: str) -> AESGCM:
     return AESGCM(base64.urlsafe_b64decode(key))
+
+
+@lru_cache(maxsize=2)
+def _index_key(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text)
 
 
 def _keys() -> Mapping[int, str]:
@@ -54,5 +58,5 @@ def blind_key(kind: str, clear: str) -> str:
     """A keyed, irreversible key for matching; empty for empty, so that blanks never match."""
     if not clear:
         return ""
-    key = base64.urlsafe_b64decode(settings.ORDERCENTER_INDEX_KEY)
-    return hmac.new(key, f"{kind}\0{clear}".encode(), hashlib.sha256).hexdigest()[:32]
+    key = _index_key(settings.ORDERCENTER_INDEX_KEY)
+    return hmac.digest(key, f"{kind}\0{clear}".encode(), "sha256").hex()[:32]

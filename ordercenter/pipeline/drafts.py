@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from ordercenter.catalog.models import NUMBER_PREFIX, Channel, Shop
@@ -32,12 +33,17 @@ def order_number(channel: str, pk: int, at: datetime) -> str:
     """Channel code, Shanghai time to the second, six digits (Q026); unique by the key in it."""
     prefix = NUMBER_PREFIX.get(Channel(channel), "XX")
     digits = (pk * _SCRAMBLE + 271_828) % 1_000_000
-    return f"{prefix}{at.astimezone(SHANGHAI):%Y%m%d%H%M%S}{digits:06d}"
+    return f"{prefix}{_to_the_second(at)}{digits:06d}"
+
+
+@lru_cache(maxsize=4)
+def _to_the_second(at: datetime) -> str:
+    return f"{at.astimezone(SHANGHAI):%Y%m%d%H%M%S}"
 
 
 def clean(text: str | None, limit: int) -> str:
     """Typed text as it may be stored and shown: no control or direction characters."""
-    return _CONTROL.sub("�", text or "")[:limit]
+    return _CONTROL.sub("�", text)[:limit] if text else ""
 
 
 def receiver_problem(receiver: ReceiverDraft | None) -> str:

@@ -7,6 +7,7 @@
 """
 
 import json
+import multiprocessing
 import random
 import statistics
 import time
@@ -125,6 +126,35 @@ def _drain(limit: int) -> tuple[int, float, list[tuple[int, float]]]:
         batches.append((passed.orders, time.perf_counter() - at))
 
 
+def _worker(limit: int, start: Any, answers: Any) -> None:
+    connection.close()
+    connection.ensure_connection()
+    start.wait()
+    answers.put(_drain(limit)[2])
+
+
+def _drain_together(limit: int, workers: int) -> tuple[int, float, list[tuple[int, float]]]:
+    """The same by several worker processes at once, as ``WORKERS`` of them would."""
+    if workers == 1:
+        return _drain(limit)
+    fork = multiprocessing.get_context("fork")
+    start, answers = fork.Barrier(workers + 1), fork.Queue()
+    connection.close()
+    crew = [
+        fork.Process(target=_worker, args=(limit, start, answers), daemon=True)
+        for _ in range(workers)
+    ]
+    for member in crew:
+        member.start()
+    start.wait()
+    began = time.perf_counter()
+    batches = [batch for _ in crew for batch in answers.get(timeout=600)]
+    seconds = time.perf_counter() - began
+    for member in crew:
+        member.join(timeout=30)
+    return sum(orders for orders, _ in batches), seconds, batches
+
+
 def _copied_rows() -> dict[str, bytes]:
     """Everything the product wrote, as COPY would take it."""
     found = {}
@@ -155,7 +185,7 @@ def _rows_only(rows: dict[str, bytes], orders: int, batch: int) -> float:
     return orders / seconds
 
 
-def run(*, orders: int, batch: int, rounds: int) -> dict[str, Any]:
+def run(*, orders: int, batch: int, rounds: int, workers: int) -> dict[str, Any]:
     """Alternate the shapes ``rounds`` times; medians and ratios. ``orders`` in all."""
     each = orders // rounds
     few = max(50, min(300, each // 20))
@@ -164,7 +194,7 @@ def run(*, orders: int, batch: int, rounds: int) -> dict[str, Any]:
     start = 0
     for _ in range(rounds):
         _fill(each, start=start)
-        done, seconds, batches = _drain(batch)
+        done, seconds, batches = _drain_together(batch, workers)
         product.append(done / seconds)
         curve += batches
         start += each
@@ -181,6 +211,7 @@ def run(*, orders: int, batch: int, rounds: int) -> dict[str, Any]:
     return {
         "orders": total,
         "batch": batch,
+        "workers": workers,
         "product_per_second": round(rate),
         "one_transaction_an_order_per_second": round(one),
         "rows_only_per_second": round(limit),

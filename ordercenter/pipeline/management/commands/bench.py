@@ -19,6 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--orders", type=int, default=20_000)
         parser.add_argument("--batch", type=int, default=500)
         parser.add_argument("--rounds", type=int, default=5)
+        parser.add_argument("--workers", type=int, default=2)
         parser.add_argument("--json", action="store_true", dest="as_json")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
@@ -38,5 +39,6 @@ class Command(BaseCommand):
 
     def measure(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         return ingest.run(
-            orders=options["orders"], batch=options["batch"], rounds=options["rounds"]
+            orders=options["orders"], batch=options["batch"], rounds=options["rounds"],
+            workers=options["workers"],
         )
