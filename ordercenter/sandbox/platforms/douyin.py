@@ -567,11 +567,11 @@ def statuses(wish: Wish) -> frozenset[int]:
     rows = wish.get("combine_status")
     if rows is None:
         return frozenset()
-    if not isinstance(rows, list) or len(rows) != 1 or set(rows[0]) != {"order_status"}:
+    if not isinstance(rows, list) or len(rows) != 1:
         raise bad("combine_status")
     try:
         return frozenset(whole(part) for part in rows[0]["order_status"].split(","))
-    except (ValueError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise bad("combine_status") from error
 
 
@@ -586,6 +586,8 @@ def aftersale_order(wish: Wish) -> str:
 
 def wanted_refund(wish: Wish, order: Order, refund: Refund) -> bool:
     status = wish.get("standard_aftersale_status")
+    if status is not None and not isinstance(status, list):
+        raise bad("standard_aftersale_status")
     if status is not None and REFUNDS[refund.state][0] not in status:
         return False
     return wish.get("order_id") in {None, order.number}

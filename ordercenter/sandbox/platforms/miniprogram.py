@@ -421,7 +421,7 @@ class Wechat:
         if order is None or order.paid is None:
             raise WechatError(NO_PAYMENT, "支付单不存在")
         payer = wish.get("payer")
-        if payer is not None and payer.get("openid") != openid(shop, order):
+        if payer is not None and payer != {"openid": openid(shop, order)}:
             raise WechatError(NO_PAYMENT, "支付单不存在：payer 不符")
         return order
 
@@ -479,8 +479,8 @@ def check_parcel(parcel: Any) -> tuple[str, str]:
     if company not in COMPANIES:
         raise bad("express_company")
     if company == "SF":
-        contact = parcel.get("contact") or {}
-        given = [text for text in contact.values() if text]
+        contact = parcel.get("contact")
+        given = [text for text in contact.values() if text] if isinstance(contact, dict) else []
         if not given or not all("*" in str(text) for text in given):
             raise bad("contact：顺丰须提供掩码后的联系方式")
     return company, str(parcel["tracking_no"])

@@ -165,7 +165,7 @@ class Admin:
             return answer({"errors": said}, status=401)
         try:
             wish = json.loads(await request.body())
-            query, variables = wish["query"], wish.get("variables") or {}
+            query, variables = wish["query"], dict(wish.get("variables") or {})
         except (ValueError, KeyError, TypeError):
             return answer(
                 {"errors": {"query": "Required parameter missing or invalid"}}, status=400
@@ -264,7 +264,8 @@ class Admin:
         wish = arguments.get("fulfillment")
         if not isinstance(wish, dict):
             raise GraphqlError("Argument 'fulfillment' is required", "missingRequiredArguments")
-        tracking = wish.get("trackingInfo") or {}
+        tracking = wish.get("trackingInfo")
+        tracking = tracking if isinstance(tracking, dict) else {}
         company, number = tracking.get("company"), tracking.get("number")
         if not company or not number:
             return not_fulfilled("Tracking company and number can't be blank")
@@ -279,7 +280,7 @@ class Admin:
 
     def _to_fulfill(self, shop: ShopConfig, groups: Any) -> tuple[Order, list[str]]:
         """The order and the lines that are meant: one order has one fulfillment order here."""
-        if not isinstance(groups, list) or len(groups) != 1:
+        if not isinstance(groups, list) or len(groups) != 1 or not isinstance(groups[0], dict):
             raise Refused("Exactly one fulfillment order must be given.")
         known = number_of(groups[0].get("fulfillmentOrderId"), "FulfillmentOrder")
         order = self.book.get(shop.code, known.removeprefix("7"))
@@ -293,7 +294,7 @@ class Admin:
         if asked is None:
             asked = [{"id": key, "quantity": n["remainingQuantity"]} for key, n in left.items()]
         line_ids: list[str] = []
-        for row in asked:
+        for row in (row for row in asked if isinstance(row, dict)):
             node = left.pop(str(row.get("id")), None)
             if node is None or not 1 <= row.get("quantity", 0) <= node["remainingQuantity"]:
                 raise Refused("Invalid fulfillment order line item quantity requested.")
