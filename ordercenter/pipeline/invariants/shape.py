@@ -1,8 +1,10 @@
 """What an invariant is, and what one look at it came to."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.db.backends.utils import CursorWrapper
@@ -29,7 +31,7 @@ class Look:
             {"now": self.now, **facts},
         )
         return [
-            {"why": why, "kind": kind, "id": pk, **told}
+            {"why": why, "kind": kind, "id": pk, **json.loads(told, parse_float=Decimal)}
             for why, kind, pk, told in self.cursor.fetchall()
         ]
 
