@@ -78,6 +78,8 @@ class MessageKind(StrEnum):
     """A carrier's push of scans."""
     UNREADABLE = "unreadable"
     """Authentic, but not even its kind could be told."""
+    NOTE = "note"
+    """Kept for the record: rows of a file that are no order. Nothing is to be done."""
 
 
 @dataclass(frozen=True, slots=True)

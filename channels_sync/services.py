@@ -46,9 +46,10 @@ def store(
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO channels_sync_inboxmessage (shop_id, carrier, source, kind, "
-            "channel_number, event_id, digest, body, received_at, state, attempts, error) "
-            "SELECT *, CASE kind WHEN 'unreadable' THEN 'dead' ELSE 'new' END, 0, "
-            "CASE kind WHEN 'unreadable' THEN '无法识别的报文' ELSE '' END "
+            "channel_number, event_id, digest, body, received_at, state, attempts, error, done_at) "
+            "SELECT *, CASE kind WHEN 'unreadable' THEN 'dead' WHEN 'note' THEN 'done' "
+            "ELSE 'new' END, 0, CASE kind WHEN 'unreadable' THEN '无法识别的报文' ELSE '' END, "
+            "CASE kind WHEN 'note' THEN received_at END "
             "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], "
             "%s::text[], %s::bytea[], %s::bytea[], %s::timestamptz[]) AS v(shop_id, carrier, "
             "source, kind, channel_number, event_id, digest, body, received_at) "

@@ -9,6 +9,7 @@ from channels_sync.connectors.jd import JdConnector
 from channels_sync.connectors.miniprogram import CrmConnector, MiniProgramConnector
 from channels_sync.connectors.pinduoduo import PinduoduoConnector
 from channels_sync.connectors.shopify import ShopifyConnector
+from channels_sync.connectors.spreadsheet import SpreadsheetConnector
 from channels_sync.connectors.taobao import TaobaoConnector
 
 CONNECTORS: Final[Mapping[str, ConnectorFactory]] = {
@@ -19,4 +20,5 @@ CONNECTORS: Final[Mapping[str, ConnectorFactory]] = {
     "shopify": ShopifyConnector,
     "miniprogram": MiniProgramConnector,
     "crm_webhook": CrmConnector,
+    "file": SpreadsheetConnector,
 }
