@@ -19,11 +19,13 @@ from ordercenter.console.navigation import WORKERS
 from ordercenter.console.orders import RECEIVER_FIELDS
 from ordercenter.console.reasons import checked_reason
 from ordercenter.core.actor import Actor
+from ordercenter.core.clock import now
 from ordercenter.core.errors import OrderCenterError
 from ordercenter.core.policy import Can, allows, roles_of
 from ordercenter.pipeline import stages
 
 TASKS_A_PAGE: Final = 60
+LONGEST_CODE: Final = 64
 OUTCOMES: Final = ("resume", "cancel")
 BUTTONS: Final = {
     Stage.FIRST_REVIEW: _("资料已补全，完成初审"),
@@ -63,6 +65,7 @@ def work_page(request: HttpRequest) -> HttpResponse:
             for stage, n, late in counts
         ],
         "wanted": wanted,
+        "now": now(),
         "back": request.path + (f"?stage={wanted}" if wanted in Stage.values else ""),
         "fragment": fragment_of(request),
     }
@@ -92,7 +95,7 @@ def _draw(request: HttpRequest, task: StageTask, *, error: str = "", status: int
     context: dict[str, Any] = {
         "task": task,
         "order": task.order,
-        "stage": Stage(task.stage),
+        "now": now(),
         "button": BUTTONS[Stage(task.stage)],
         "holds": task.order.holds.filter(released_at=None).order_by("-tier"),
         "error": error,
@@ -172,26 +175,34 @@ def _answer(request: HttpRequest, stage: Stage) -> dict[str, str]:
     return {"outcome": outcome, "note": checked_reason(request.POST.get("reason", ""))}
 
 
+def _scanned(text: str) -> str:
+    """What a scanner gun typed, without what no code holds."""
+    return text.replace("\0", "").strip()[:LONGEST_CODE]
+
+
 @require_safe
 @page(Can.PACK)
 def scan_page(request: HttpRequest) -> HttpResponse:
     """The packing bench: scan a parcel, see what goes in, or a stop nobody can overlook."""
-    code = request.GET.get("code", "").strip()
+    code = _scanned(request.GET.get("code", ""))
     if not code:
         return render(request, "console/scan.html", {"back": request.path})
     return _draw_scan(request, code)
 
 
-def _draw_scan(request: HttpRequest, code: str, *, error: str = "", status: int = 200
-               ) -> HttpResponse:  # fmt: skip
-    context: dict[str, Any] = {"code": code, "back": request.path, "error": error}
+def _draw_scan(
+    request: HttpRequest, code: str, *, refusal: OrderCenterError | None = None
+) -> HttpResponse:
+    """The bench with this parcel on it; a refusal is shown above it, with its status."""
+    context: dict[str, Any] = {"code": code, "back": request.path}
     try:
         found = stages.scan(code, user=me(request))
-    except OrderCenterError as refusal:
-        context["error"] = str(refusal)
-        return render(
-            request, "console/scan.html", context, status=status or int(refusal.http_status)
-        )
+    except OrderCenterError as unknown:
+        found, refusal = None, refusal or unknown
+    context["error"] = str(refusal) if refusal else ""
+    status = int(refusal.http_status) if refusal else HTTPStatus.OK
+    if found is None:
+        return render(request, "console/scan.html", context, status=status)
     context |= {"scan": found, "parcel": found.parcel, "order": found.order}
     if found.stopped:
         return render(request, "console/stop.html", context, status=status)
@@ -218,8 +229,7 @@ def label(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         stages.request_label(pk, user=me(request), actor=Actor.of(request))
     except OrderCenterError as refusal:
-        return _draw_scan(request, parcel.number, error=str(refusal),
-                          status=int(refusal.http_status))  # fmt: skip
+        return _draw_scan(request, parcel.number, refusal=refusal)
     return HttpResponseRedirect(f"{reverse('scan')}?code={parcel.number}")
 
 
@@ -228,7 +238,7 @@ def label(request: HttpRequest, pk: int) -> HttpResponse:
 def ship(request: HttpRequest, pk: int) -> HttpResponse:
     """The label on the box is scanned: the parcel leaves, unless it must be stopped."""
     parcel = _parcel(request, pk)
-    tracking_number = request.POST.get("tracking_number", "").strip()
+    tracking_number = _scanned(request.POST.get("tracking_number", ""))
     try:
         stages.ship_parcel(
             pk, user=me(request), actor=Actor.of(request), tracking_number=tracking_number
@@ -237,7 +247,6 @@ def ship(request: HttpRequest, pk: int) -> HttpResponse:
         shipped = Parcel.objects.filter(pk=pk, state=Parcel.State.SHIPPED).exists()
         if shipped and parcel.waybills.filter(number=tracking_number).exists():
             return HttpResponseRedirect(reverse("scan"))  # scanned twice
-        return _draw_scan(request, parcel.number, error=str(refusal),
-                          status=int(refusal.http_status))  # fmt: skip
+        return _draw_scan(request, parcel.number, refusal=refusal)
     messages.success(request, _("%(number)s 已出库") % {"number": parcel.number})
     return HttpResponseRedirect(reverse("scan"))
