@@ -11,7 +11,7 @@ from channels_sync.contracts import ShopAccess
 from ordercenter.catalog.models import Shop
 from ordercenter.core.sealing import seal, unseal
 
-SECRET_PURPOSE = "shop-credential"
+SECRET_PURPOSE = "shop-credential"  # noqa: S105 - what the key is bound to, no secret
 
 
 class ShopCredential(models.Model):

@@ -56,7 +56,7 @@ def store(
             "ON CONFLICT DO NOTHING",
             [list(column) for column in zip(*rows, strict=True)],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,10 @@ def claim(
             "ORDER BY m.id LIMIT %s FOR NO KEY UPDATE OF m SKIP LOCKED",
             [[str(k) for k in kinds], now or clock_now(), only is None, list(only or ()), limit],
         )
-        return [Claimed(*row[:6], bytes(row[6]), row[7]) for row in cursor.fetchall()]
+        return [
+            Claimed(pk, shop, channel, carrier, kind, number, bytes(body), received_at)
+            for pk, shop, channel, carrier, kind, number, body, received_at in cursor.fetchall()
+        ]
 
 
 def done(message_ids: Collection[int], *, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Tasks, parcels, waybills and stops: each write one verb, rows locked by the caller's order lock."""
+"""Tasks, parcels, waybills and stops: each write one verb, under the caller's order lock."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -118,7 +118,7 @@ def open_tasks(requests: Sequence[TaskRequest], *, now: datetime) -> int:
             "%s::timestamptz[]) AS v(o, p, w, s, pr, n, d) ON CONFLICT DO NOTHING",
             [now, *columns],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def close_tasks(
@@ -168,13 +168,11 @@ def stop_parcels(
     for parcel in early:
         touched = parcel.state in {Parcel.State.PICKED, Parcel.State.PACKED}
         where = ParcelStop.Where.BENCH if touched else ParcelStop.Where.BEFORE_PICK
-        stops.append(_stop(parcel, reason, where, ParcelStop.Outcome.STOPPED, by, now))
+        stops.append(_stop(parcel, reason, where, ParcelStop.Outcome.STOPPED, by=by, now=now))
         if final:
             _take_apart(parcel, touched=touched, reason=reason, now=now)
-    for parcel in late:
-        stops.append(
-            _stop(parcel, reason, ParcelStop.Where.CARRIER, ParcelStop.Outcome.TOO_LATE, by, now)
-        )
+    gone, missed = ParcelStop.Where.CARRIER, ParcelStop.Outcome.TOO_LATE
+    stops += [_stop(p, reason, gone, missed, by=by, now=now) for p in late]
     ParcelStop.objects.bulk_create(stops)
     if late:
         open_tasks([TaskRequest(order_id, Stage.AFTER_SALES, f"{reason}：包裹已发出")], now=now)
@@ -186,6 +184,7 @@ def _stop(
     reason: str,
     where: ParcelStop.Where,
     outcome: ParcelStop.Outcome,
+    *,
     by: str,
     now: datetime,
 ) -> ParcelStop:

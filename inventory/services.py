@@ -206,7 +206,7 @@ def _active(order_ids: Collection[int]) -> list[tuple[int, int, int, int]]:
             "WHERE order_id = ANY(%s) AND state = 'active' ORDER BY id",
             [list(order_ids)],
         )
-        return cursor.fetchall()
+        return [(pk, order, level, n) for pk, order, level, n in cursor.fetchall()]
 
 
 def _close(
@@ -294,7 +294,7 @@ def keep(order_ids: Collection[int]) -> int:
             "WHERE order_id = ANY(%s) AND state = 'active' AND expires_at IS NOT NULL",
             [list(order_ids)],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 @transaction.atomic

@@ -16,7 +16,7 @@ from typing import Final
 from django.db import connection
 
 from ordercenter.core.clock import SHANGHAI
-from risk.contracts import NOT_APPLICABLE, FactValue, Seen, Subject
+from risk.contracts import NOT_APPLICABLE, Seen, Subject
 from risk.rules import FactSpec
 
 DAY: Final = timedelta(days=1)
@@ -191,7 +191,7 @@ def gift_gap(subject: Subject, gifts: Mapping[int, Decimal]) -> Seen:
     if not present:
         return Seen(NOT_APPLICABLE)
     main = sum((line.amount for line in subject.lines if not line.is_gift), Decimal(0))
-    worst: FactValue = Decimal(0)
+    worst = Decimal(0)
     detail = present[0].sku_code
     for line in present:
         threshold = gifts.get(line.sku_id)

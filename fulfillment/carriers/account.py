@@ -12,7 +12,7 @@ from fulfillment.contracts import Carrier, CarrierAccess
 from fulfillment.models import CarrierAccount
 from ordercenter.core.sealing import seal, unseal
 
-SECRET_PURPOSE: Final = "carrier-account"
+SECRET_PURPOSE: Final = "carrier-account"  # noqa: S105 - what the key is bound to
 
 
 def seal_secrets(*, secret: str, push_token: str) -> bytes:

@@ -15,7 +15,7 @@ class ActorKind(StrEnum):
     JOB = "job"
     PLATFORM = "platform"
     RULE = "rule"
-    TOKEN = "token"
+    TOKEN = "token"  # noqa: S105 - a kind of actor
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def update_rows(
             f"WHERE t.{key} = v.{key} {condition}",
             [list(values) for values in zip(*rows, strict=True)],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def _plain(value: object) -> object:

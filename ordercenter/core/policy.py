@@ -88,9 +88,9 @@ def roles_of(user: AnyUser) -> frozenset[Role]:
     known = set(Role.values)
     cached: frozenset[Role] | None = getattr(user, "_order_center_roles", None)
     if cached is None:
-        names = user.groups.values_list("name", flat=True)  # type: ignore[union-attr]
+        names = user.groups.values_list("name", flat=True)  # type: ignore[attr-defined]
         cached = frozenset(Role(name) for name in names if name in known)
-        user._order_center_roles = cached  # type: ignore[union-attr]  # noqa: SLF001
+        user._order_center_roles = cached  # type: ignore[attr-defined]
     return cached
 
 

@@ -44,7 +44,7 @@ def seal(facts: Mapping[str, Any], *, purpose: str) -> bytes:
     )
 
 
-def unseal(sealed: bytes, *, purpose: str) -> dict[str, Any]:
+def unseal(sealed: bytes | memoryview, *, purpose: str) -> dict[str, Any]:
     """Decrypt what ``seal`` made. Raises ``cryptography.exceptions.InvalidTag`` when altered."""
     sealed = bytes(sealed)
     key, nonce = _keys()[sealed[0]], sealed[1 : 1 + _NONCE]

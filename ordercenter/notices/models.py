@@ -53,9 +53,7 @@ class Notice(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["robot", "key"], name="notice_once"),
         ]
-        indexes = [
-            models.Index(fields=["due_at"], name="notice_due", condition=Q(state="waiting"))
-        ]
+        indexes = [models.Index(fields=["due_at"], name="notice_due", condition=Q(state="waiting"))]
 
     def __str__(self) -> str:
         return self.title

@@ -13,7 +13,7 @@ from ordercenter.notices.models import Notice, Robot
 from ordercenter.notices.senders import SendLater, SendRefused
 from ordercenter.notices.senders.dingtalk import DingTalkAccess, DingTalkSender
 
-SECRET_PURPOSE: Final = "robot"
+SECRET_PURPOSE: Final = "robot"  # noqa: S105 - what the key is bound to, no secret
 LEASE: Final = timedelta(seconds=60)
 A_MINUTE: Final = 18  # the robot falls silent for ten minutes after twenty
 MOST_TRIES: Final = 10

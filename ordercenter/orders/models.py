@@ -21,7 +21,7 @@ class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
         if sees_all(user):
             return self
         if Role.CLERK in roles_of(user):
-            return self.filter(shop__shopassignment__user=user)
+            return self.filter(shop__shopassignment__user=user.pk)
         return self.none()
 
     def locked(self, order_ids: Collection[int]) -> "SalesOrderQuerySet":

@@ -15,6 +15,7 @@ import httpx
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from channels_sync import services as channels
 from channels_sync.models import OutboundMessage
@@ -59,7 +60,7 @@ IN_WAREHOUSE: Final = frozenset({Stage.PICK, Stage.PACK, Stage.PUT_BACK})
 
 class CarrierRefused(OrderCenterError):
     code = "carrier_refused"
-    message = "快递公司没有给出单号：%(why)s"
+    message = _("快递公司没有给出单号：%(why)s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +79,8 @@ def tasks_for(user: AbstractBaseUser) -> QuerySet[StageTask]:
     stages = [stage for stage, right in RIGHTS.items() if allows(user, right)]
     tasks = StageTask.objects.filter(state=StageTask.State.OPEN, stage__in=stages)
     if roles_of(user) <= SCOPED:
-        shops = Q(order__shop__shopassignment__user=user) & ~Q(stage__in=IN_WAREHOUSE)
-        places = Q(warehouse__warehouseassignment__user=user, stage__in=IN_WAREHOUSE)
+        shops = Q(order__shop__shopassignment__user=user.pk) & ~Q(stage__in=IN_WAREHOUSE)
+        places = Q(warehouse__warehouseassignment__user=user.pk, stage__in=IN_WAREHOUSE)
         tasks = tasks.filter(shops | places)
     return tasks.select_related("order", "order__shop", "parcel", "warehouse").order_by(
         "-priority", "due_at"
@@ -129,15 +130,21 @@ def _locked(order_id: int) -> SalesOrder:
     return SalesOrder.objects.locked([order_id]).get()
 
 
-def _bump(order: SalesOrder, action: Action, *, actor: Actor, to: OrderStatus | None = None,
-          reason: str = "", **change: object) -> None:  # fmt: skip
+def _bump(
+    order: SalesOrder,
+    action: Action,
+    change: Mapping[str, object],
+    *,
+    actor: Actor,
+    to: OrderStatus | None = None,
+) -> None:
     """One more version of a locked order, and its record."""
     was = order.status
     order.status, order.version = to or was, order.version + 1
     order.save(update_fields=["status", "version"])
     path = [was, order.status] if to else [was]
     record(
-        action, object_type="order", object_id=order.pk, actor=actor, reason=reason,
+        action, object_type="order", object_id=order.pk, actor=actor,
         change={"status": [str(s) for s in path], **change}, version=order.version,
     )  # fmt: skip
 
@@ -172,7 +179,7 @@ def _done(
     task: StageTask, order: SalesOrder, *, actor: Actor, now: datetime, **facts: object
 ) -> None:
     _close(task, actor=actor, now=now)
-    _bump(order, Action.STAGE_DONE, actor=actor, stage=task.stage, **facts)
+    _bump(order, Action.STAGE_DONE, {"stage": task.stage, **facts}, actor=actor)
 
 
 def _close(task: StageTask, *, actor: Actor, now: datetime) -> None:
@@ -182,6 +189,7 @@ def _close(task: StageTask, *, actor: Actor, now: datetime) -> None:
 
 def _picked(task: StageTask, order: SalesOrder, *, actor: Actor, now: datetime) -> None:
     _guard(order)
+    assert task.parcel_id is not None
     parcel = Parcel.objects.select_for_update().get(pk=task.parcel_id)
     if parcel.state != Parcel.State.PLANNED:
         raise WrongState(number=order.number, status=parcel.get_state_display(), what="拣货")
@@ -252,7 +260,7 @@ def scan(code: str, *, user: AbstractBaseUser) -> Scan:
         require(user, Can.PACK)
     parcels = Parcel.objects.select_related("order", "warehouse")
     if roles_of(user) <= SCOPED:
-        parcels = parcels.filter(warehouse__warehouseassignment__user=user)
+        parcels = parcels.filter(warehouse__warehouseassignment__user=user.pk)
     parcel = (
         parcels.filter(
             Q(number=code)
@@ -275,7 +283,7 @@ def _reachable(parcel_id: int, user: AbstractBaseUser) -> Parcel:
     require(user, Can.PACK)
     parcels = Parcel.objects.filter(pk=parcel_id)
     if roles_of(user) <= SCOPED:
-        parcels = parcels.filter(warehouse__warehouseassignment__user=user)
+        parcels = parcels.filter(warehouse__warehouseassignment__user=user.pk)
     parcel = parcels.select_related("order", "warehouse").first()
     if parcel is None:
         raise NotFound(what=f"包裹 {parcel_id}")
@@ -384,7 +392,7 @@ def _issue(waybill_id: int, issued: Issued, *, actor: Actor) -> Waybill:
         waybill.order_version = order.version + 1
         Parcel.objects.filter(pk=waybill.parcel_id).update(state=Parcel.State.PACKED)
     waybill.save()
-    _bump(order, action, actor=actor, waybill=issued.number)
+    _bump(order, action, {"waybill": issued.number}, actor=actor)
     announce("orders", order_id=order.pk)
     return waybill
 
@@ -422,8 +430,8 @@ def ship_parcel(
         order=order, state__in=[Parcel.State.PLANNED, Parcel.State.PICKED, Parcel.State.PACKED]
     ).exists()
     _bump(
-        order, Action.PARCEL_SHIPPED, actor=actor, to=None if left else OrderStatus.SHIPPED,
-        parcel=parcel.number, waybill=waybill.number,
+        order, Action.PARCEL_SHIPPED, {"parcel": parcel.number, "waybill": waybill.number},
+        actor=actor, to=None if left else OrderStatus.SHIPPED,
     )  # fmt: skip
     _tell_channel(order, parcel, waybill, now=now)
     fulfillment.open_tasks([fulfillment.TaskRequest(order.pk, Stage.NOTIFY)], now=now)

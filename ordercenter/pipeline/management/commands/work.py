@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import close_old_connections, connection
-from django.db.models import F
 from django_q.tasks import async_task
 
 from channels_sync.models import SyncCursor
@@ -30,12 +29,13 @@ Step = tuple[float, Callable[[], object]]
 def nudge_polls() -> str:
     """Queue a poll of every shop that is due, and set its next one."""
     now = clock_now()
-    due = outward.due_shops(now=now)
-    for shop_id in due:
-        SyncCursor.objects.filter(pk=shop_id).update(
-            next_due_at=now + timedelta(seconds=1) * F("interval_seconds")
+    due = SyncCursor.objects.filter(pk__in=outward.due_shops(now=now))
+    for cursor in due:
+        cursor.next_due_at = now + timedelta(seconds=cursor.interval_seconds)
+        cursor.save(update_fields=["next_due_at"])
+        async_task(
+            "ordercenter.pipeline.outward.poll_shop", cursor.shop_id, q_options={"save": False}
         )
-        async_task("ordercenter.pipeline.outward.poll_shop", shop_id, q_options={"save": False})
     return f"{len(due)} polls queued"
 
 
