@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 
 from channels_sync import services as channels
 from channels_sync.contracts import MessageKind, RawMessage
@@ -94,6 +95,7 @@ def told_again(told: OrderDraft, **changes: Any) -> OrderDraft:
     return replace(told, modified_at=told.modified_at + timedelta(seconds=1), **changes)
 
 
+@transaction.atomic
 def take_in(shop: Shop, *drafts: OrderDraft) -> list[SalesOrder]:
     """Let the real path take these in, each with the inbox message it came by."""
     now = clock_now()

@@ -1,0 +1,114 @@
+"""Take a lock or a wall away, and stop threads at the gap between the look and the act."""
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+from inventory import services as inventory
+from ordercenter.core.actor import PIPELINE
+from ordercenter.pipeline.invariants import run_all
+
+LOCKS: Final = re.compile(
+    r"\s+FOR (NO KEY )?UPDATE( OF \S+)?( NOWAIT| SKIP LOCKED)?", re.IGNORECASE
+)
+PATIENCE: Final = 0.4
+"""How long one side waits at the gap for the other. With the lock in place it waits in vain."""
+
+
+@dataclass
+class Gap:
+    """A place between a look and an act where sides may wait for each other, for a while."""
+
+    patience: float = PATIENCE
+    reached: dict[str, threading.Event] = field(default_factory=dict)
+
+    def event(self, name: str) -> threading.Event:
+        return self.reached.setdefault(name, threading.Event())
+
+    def happened(self, name: str) -> None:
+        self.event(name).set()
+
+    def wait_for(self, name: str) -> bool:
+        return self.event(name).wait(self.patience)
+
+
+def meeting(sides: int, patience: float = PATIENCE) -> Callable[[], None]:
+    """Return what holds every side back until all have come, or patience runs out."""
+    barrier = threading.Barrier(sides)
+
+    def meet() -> None:
+        try:
+            barrier.wait(patience)
+        except threading.BrokenBarrierError:
+            return  # the others are held up by the lock, as they should be
+
+    return meet
+
+
+def unlocked(patch: pytest.MonkeyPatch, table: str) -> None:
+    """Let every statement that would lock rows of ``table`` only look at them."""
+    plain = CursorWrapper.execute
+
+    def execute(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
+        text = str(sql)
+        if table in text:
+            sql = LOCKS.sub("", text)
+        return plain(self, sql, params)
+
+    patch.setattr(CursorWrapper, "execute", execute)
+
+
+@contextmanager
+def without(
+    *, walls: Sequence[str] = (), triggers: Sequence[tuple[str, str]] = ()
+) -> Iterator[None]:
+    """Take constraints (by name) and triggers (table, name) away, and put them back.
+
+    The database is emptied before they are put back: they would not stand over what happened.
+    """
+    with connection.cursor() as cursor:
+        put_back = [_take_down(cursor, name) for name in walls]
+        for table, trigger in triggers:
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
+            put_back.append(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")
+    try:
+        yield
+    finally:
+        call_command("flush", verbosity=0, interactive=False)
+        with connection.cursor() as cursor:
+            for statement in put_back:
+                cursor.execute(statement)
+
+
+def _take_down(cursor: CursorWrapper, name: str) -> str:
+    cursor.execute(
+        "SELECT conrelid::regclass::text, pg_get_constraintdef(oid) FROM pg_constraint "
+        "WHERE conname = %s",
+        [name],
+    )
+    if found := cursor.fetchone():
+        table, definition = found
+        cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
+        return f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}"
+    cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", [name])
+    (definition,) = cursor.fetchone()
+    cursor.execute(f"DROP INDEX {name}")
+    return str(definition)
+
+
+def red(*, but: Sequence[str] = ()) -> set[str]:
+    """The codes of all invariants that do not hold now, without those ``but`` named."""
+    return {one.code for one in run_all() if not one.holds} - set(but)
+
+
+def stock_up(level: Any, quantity: int) -> None:
+    """Put units on a shelf the way they come: through the ledger."""
+    inventory.receive([(level.virtual_warehouse_id, level.sku_id, quantity)], actor=PIPELINE)
