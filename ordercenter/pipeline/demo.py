@@ -183,10 +183,10 @@ def _partners(seller: Seller, sandbox_url: str) -> None:
     CarrierAccount.objects.update_or_create(
         code="sf",
         defaults={
-            "name": "顺丰速运", "base_url": sandbox_url + told.get("base_url", "/sf"),
+            "name": told["name"], "base_url": sandbox_url + told["base_url"],
             "account": told["partner_id"],
             "sealed": seal_carrier(
-                secret=told["checkword"], push_token=told.get("push_token", "")
+                secret=told["checkword"], push_token=told["push_token"]
             ),
             "options": options | {"company": seller["name"]},
         },
@@ -197,11 +197,11 @@ def _partners(seller: Seller, sandbox_url: str) -> None:
     Robot.objects.update_or_create(
         code="warehouse",
         defaults={
-            "name": "仓储异常群", "kind": Robot.Kind.DINGTALK,
-            "base_url": sandbox_url + told.get("base_url", "/dingtalk"),
+            "name": told["name"], "kind": Robot.Kind.DINGTALK,
+            "base_url": sandbox_url + told["base_url"],
             "sealed": notices.seal_secrets(
                 access_token=told["access_token"], secret=told["secret"],
-                keyword=told.get("keyword", ""),
+                keyword=told["keyword"],
             ),
         },
     )  # fmt: skip

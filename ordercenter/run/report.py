@@ -49,7 +49,7 @@ class Report:
         url = config.center_url
         for name, address in (
             ("后台与审核墙", f"{url}/admin/"),
-            ("作战室看板", f"{url}/warroom/"),
+            ("作战室看板", f"{url}/board/"),
             ("沙箱平台", config.sandbox_url),
             ("健康检查", f"{url}/healthz"),
         ):

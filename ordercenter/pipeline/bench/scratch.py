@@ -25,6 +25,7 @@ def scratch_database() -> Iterator[None]:
     """
     usual = connection.settings_dict["NAME"]
     connection.settings_dict["TEST"]["NAME"] = NAME
+    _clear()
     connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
         demo.load(SELLER, sandbox_url="http://127.0.0.1:9", password="bench-only")
@@ -38,7 +39,15 @@ def scratch_database() -> Iterator[None]:
             cursor.execute("VACUUM ANALYZE")
         yield
     finally:
-        connection.creation.destroy_test_db(usual, verbosity=0)
+        connection.settings_dict["NAME"] = usual
+        connection.close()
+        _clear()
+
+
+def _clear() -> None:
+    """Drop the scratch database, also one that a killed run left with its sessions."""
+    with connection._nodb_cursor() as cursor:  # noqa: SLF001 - Django's own way to reach no database
+        cursor.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
 
 
 def durability() -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ordercenter.pipeline.bench import ingest
+from ordercenter.pipeline.bench import ingest, reserve
 from ordercenter.pipeline.bench.scratch import durability, scratch_database
 
 NAMES = ("ingest", "reserve_hot")
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=2)
         parser.add_argument("--json", action="store_true", dest="as_json")
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+    def handle(self, *args: Any, **options: Any) -> None:
         if options["orders"] < options["rounds"] * 100:
             raise CommandError("--orders 太少，每轮至少 100 单")
         found: dict[str, Any] = {}
@@ -38,7 +38,11 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {key:40} {value}")
 
     def measure(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        if name == "reserve_hot":
+            return reserve.run(orders=options["orders"], rounds=options["rounds"])
         return ingest.run(
-            orders=options["orders"], batch=options["batch"], rounds=options["rounds"],
+            orders=options["orders"],
+            batch=options["batch"],
+            rounds=options["rounds"],
             workers=options["workers"],
         )

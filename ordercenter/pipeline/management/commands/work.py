@@ -52,6 +52,7 @@ HOUSEKEEPING: Final[Sequence[Step]] = (
     (5.0, jobs.expire_reservations),
     (5.0, jobs.work_unmapped),
     (5.0, jobs.work_shortages),
+    (15.0, jobs.tie_refunds),
     (15.0, jobs.escalate),
 )
 
