@@ -41,6 +41,8 @@ _M = TypeVar("_M", bound=models.Model)
 MOST_ROWS: Final = 200
 """So many rows one action takes at most; more is a filter typed wrong."""
 MOST_REFUSALS: Final = 20
+FOUR: Final = 4
+"""Digits a number of inline forms does not reach."""
 COUNTED: Final = 10_000
 """Rows are counted up to here; nobody turns more pages."""
 
@@ -315,6 +317,19 @@ class ReferenceAdmin(Guarded[_M], Generic[_M]):
         found.pop("delete_selected", None)
         return found
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        for name, value in request.POST.items():
+            if name.endswith("-TOTAL_FORMS") and not _is_small(str(value)):
+                message = "more inline forms than a page has"
+                raise SuspiciousOperation(message)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
     def save_model(self, request: HttpRequest, obj: _M, form: Any, change: bool) -> None:
         form.was = self._facts(obj.pk) if change else {}
         form.secrets_changed = self.before_save(request, obj, form, change)
@@ -379,7 +394,9 @@ class ReferenceAdmin(Guarded[_M], Generic[_M]):
         facts: dict[str, Any] = {
             field.name: _plain(field.value_from_object(row))
             for field in row._meta.concrete_fields
-            if not isinstance(field, models.BinaryField) and field.name not in self.never_told
+            if not isinstance(field, models.BinaryField)
+            and not getattr(field, "auto_now", False)
+            and field.name not in self.never_told
         }
         for many in row._meta.many_to_many:
             if many.name not in self.never_told and many.remote_field.through._meta.auto_created:  # type: ignore[union-attr]
@@ -389,6 +406,10 @@ class ReferenceAdmin(Guarded[_M], Generic[_M]):
     def more_facts(self, row: _M) -> Mapping[str, Any]:
         """What belongs to a row and lives in another table."""
         return {}
+
+
+def _is_small(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < FOUR
 
 
 def _plain(value: Any) -> Any:

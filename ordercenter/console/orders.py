@@ -103,6 +103,8 @@ VERBS: Final[Mapping[str, tuple[Callable[[Decision], None], Promise]]] = {
 
 def order_in_scope(request: HttpRequest, number: str) -> SalesOrder:
     """The order of this number; 404 where it does not exist for this user."""
+    if "\0" in number:
+        raise Http404
     order = (
         SalesOrder.objects.visible_to(request.user)
         .select_related("shop")

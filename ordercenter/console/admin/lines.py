@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import QuerySet, URLField
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
@@ -71,6 +71,11 @@ class SecretAdmin(ReferenceAdmin[Any]):
 
     edit_rights = (Can.EDIT_SHOPS,)
     audit_action = Action.SHOP_CHANGED
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if isinstance(db_field, URLField):
+            kwargs["assume_scheme"] = "https"
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def before_save(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> Sequence[str]:
         names: list[str] = form.seal_typed()

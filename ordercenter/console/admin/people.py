@@ -47,7 +47,7 @@ class PersonAdmin(ReferenceAdmin[User], UserAdmin[User]):
     form = UserChangeForm  # type: ignore[assignment]
     add_form = AdminUserCreationForm
     change_password_form = AdminPasswordChangeForm
-    audit_action = Action.SHOP_CHANGED  # object_type says that it was a user
+    audit_action = Action.ACCESS_CHANGED
     list_display = ("username", "first_name", "roles", "is_active", "last_login")
     list_filter = ("groups", "is_active")
     search_fields = ("username", "first_name")
