@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final
 
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group, User
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
 
 from ordercenter.core.errors import OrderCenterError
 from ordercenter.core.policy import AnyUser, Can, Role, allows, roles_of
@@ -39,6 +41,20 @@ def grants_roles(user: AnyUser) -> bool:
     return bool(roles_of(user) & GRANTS_ROLES)
 
 
+def _place_to_return(request: HttpRequest) -> str:
+    """Where somebody who has to log in again goes on: on a fresh page, never with an old post."""
+    if request.method in {"GET", "HEAD"}:
+        return request.get_full_path()
+    return back_of(request) or reverse("home")
+
+
+def back_of(request: HttpRequest) -> str:
+    """The page a form was on, as long as that is here."""
+    back = request.POST.get("back", "")
+    here = back.startswith("/") and url_has_allowed_host_and_scheme(back, {request.get_host()})
+    return back if here else ""
+
+
 def me(request: HttpRequest) -> User:
     """Who is logged in, behind the guard of ``page``."""
     assert isinstance(request.user, User)
@@ -54,6 +70,8 @@ def page(*rights: Can) -> Callable[[View], View]:
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not request.user.is_authenticated:
+                return redirect_to_login(_place_to_return(request))
             if rights and not may_any(request.user, rights):
                 raise PermissionDenied
             try:
@@ -63,7 +81,7 @@ def page(*rights: Can) -> Callable[[View], View]:
             response.setdefault("Cache-Control", "no-store")
             return response
 
-        return login_required(guarded)
+        return guarded
 
     return guard
 

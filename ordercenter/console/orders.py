@@ -8,14 +8,14 @@ from typing import Any, Final
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from ordercenter.audit.models import AuditRecord
 from ordercenter.console import selectors
-from ordercenter.console.access import me, page
+from ordercenter.console.access import back_of, me, page
 from ordercenter.console.reasons import QUICK, checked_reason
 from ordercenter.console.selectors import ORDER
 from ordercenter.core.actor import Actor, ActorKind
@@ -167,10 +167,7 @@ def _number(text: str) -> int:
 
 def _back(request: HttpRequest, order: SalesOrder) -> str:
     """Where the user came from, as long as that is here."""
-    back = request.POST.get("back", "")
-    if back.startswith("/") and url_has_allowed_host_and_scheme(back, {request.get_host()}):
-        return back
-    return request.path.removesuffix("decide/")
+    return back_of(request) or reverse("order", args=[order.number])
 
 
 def _answer_refusal(
@@ -237,7 +234,7 @@ def _draw(
         "error": error,
         "receiver_error": receiver_error,
         "reason": request.POST.get("reason", ""),
-        "back": back or f"{request.path}".removesuffix("decide/"),
+        "back": back or reverse("order", args=[order.number]),
         "checks": selectors.checks_by_order([order.pk])[order.pk],
         "past_holds": OrderHold.objects.filter(order=order).exclude(released_at=None)[:50],
         "parcels": selectors.parcels_of(order.pk),
@@ -271,7 +268,7 @@ def receiver_fields(request: HttpRequest, card: selectors.Card) -> list[dict[str
 def edit_receiver(request: HttpRequest, number: str) -> HttpResponse:
     """Change where the parcel goes. Fields left empty stay as they are."""
     order = order_in_scope(request, number)
-    back = _back(request, order).removesuffix("receiver/")
+    back = _back(request, order)
     try:
         decisions.edit_receiver(
             order.pk,
