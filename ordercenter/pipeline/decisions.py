@@ -29,7 +29,12 @@ from ordercenter.orders.errors import (
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, SELF_CLEARING, Disposition, HoldKind, Tier
 from ordercenter.pipeline import cancel
-from ordercenter.pipeline.drafts import receiver_problem, region_of, sealed_receiver
+from ordercenter.pipeline.drafts import (
+    known_receiver,
+    receiver_problem,
+    region_of,
+    sealed_receiver,
+)
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.work import HoldDraft, HoldKey, Work, load
 
@@ -49,7 +54,7 @@ def _visible(order_id: int, user: AbstractBaseUser) -> None:
         raise NotFound(what=f"订单 {order_id}")
 
 
-def _open(order_id: int, *, user: AbstractBaseUser, seen_version: int | None, what: str) -> Work:
+def _open(order_id: int, *, user: AbstractBaseUser, seen_version: int | None, what: object) -> Work:
     """Lock one open order as the user saw it."""
     _visible(order_id, user)
     (work,) = load([order_id])
@@ -67,11 +72,16 @@ def _holds(work: Work) -> dict[HoldKey, OrderHold]:
     }
 
 
+def _right_to_release(hold: OrderHold) -> Can:
+    if hold.tier == Tier.FREEZE:
+        return Can.APPROVE_TIER3
+    return Can.RELEASE_PAYMENT if hold.kind == HoldKind.PAYMENT else Can.REVIEW
+
+
 def _may_release(hold: OrderHold, user: AbstractBaseUser) -> bool:
-    kind = HoldKind(hold.kind)
-    if kind in SELF_CLEARING or hold.tier == Tier.FREEZE:
+    if hold.kind in SELF_CLEARING or hold.tier == Tier.FREEZE:
         return False
-    return allows(user, Can.RELEASE_PAYMENT if kind is HoldKind.PAYMENT else Can.REVIEW)
+    return allows(user, _right_to_release(hold))
 
 
 @transaction.atomic
@@ -87,17 +97,17 @@ def release_order(
     """Lift these holds of tiers 1 and 2; the order goes on if nothing else holds it.
 
     Holds that end by a fact (mapping, stock, the platform) and tier 3 are never lifted here.
+    Raises NotAllowed when none is lifted because the right to one is missing.
     """
     if not (allows(user, Can.REVIEW) or allows(user, Can.RELEASE_PAYMENT)):
         require(user, Can.REVIEW)
     reason = _reason(reason)
     work = _open(order_id, user=user, seen_version=seen_version, what="放行")
-    chosen = [
-        (key, hold)
-        for key, hold in _holds(work).items()
-        if hold.pk in set(hold_ids) and _may_release(hold, user)
-    ]
+    asked = [(key, hold) for key, hold in _holds(work).items() if hold.pk in set(hold_ids)]
+    chosen = [(key, hold) for key, hold in asked if _may_release(hold, user)]
     if not chosen:
+        for _, hold in asked:
+            require(user, _right_to_release(hold))
         raise NothingToRelease(number=work.number)
     for key, _ in chosen:
         work.closing[key] = reason
@@ -183,7 +193,8 @@ def freeze_order(order_id: int, *, user: AbstractBaseUser, actor: Actor, reason:
     work.action, work.reason = Action.HOLD_OPENED, reason
     now = clock_now()
     take([work], actor=actor, now=now)
-    fulfillment.stop_parcels(work.id, reason=reason, by=actor.name, now=now, final=False)
+    if work.opening:
+        fulfillment.stop_parcels(work.id, reason=reason, by=actor.name, now=now, final=False)
 
 
 @transaction.atomic
@@ -281,7 +292,8 @@ def edit_receiver(
     draft = _receiver(receiver)
     if problem := receiver_problem(draft):
         raise InvalidInput(what=problem)
-    sealed, shown = sealed_receiver(draft)
+    told = known_receiver(work.receiver_sealed).told
+    sealed, shown = sealed_receiver(draft, told=told)
     province, city, district = region_of(draft)
     for name, value in (
         ("province", province), ("city", city), ("district", district),

@@ -1,0 +1,588 @@
+"""Who may do what, door by door.
+
+The resolver is walked: a door without a row in ``DOORS``, ``ADMIN_DOORS`` or ``MODELS`` fails.
+Each row is tried as a stranger, as every role, as a member of staff without one and as a
+technical administrator, on real rows, and the whole answer is compared with the table. The
+expectations are written out here and not taken from ``core.policy``: two readings of
+``reliability.md`` section 10.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db import models, transaction
+from django.template.response import SimpleTemplateResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+
+from fulfillment.carriers.account import seal_secrets
+from fulfillment.models import Parcel, Stage, StageTask
+from ordercenter.audit.models import Action, AuditRecord
+from ordercenter.core.policy import Role
+from ordercenter.orders.models import SalesOrder
+from ordercenter.orders.states import Disposition, HoldKind, OrderStatus, Tier
+from tests import factories as make
+
+ANON: Final = "anon"
+NO_ROLE: Final = "no role"
+ROOT: Final = "superuser"
+PEOPLE: Final = (ANON, *(role.value for role in Role), NO_ROLE, ROOT)
+"""``ROOT`` is ``is_superuser`` without a role: break-glass, and not above the business."""
+
+SUPERVISORS: Final = {Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR}
+DECIDERS: Final = SUPERVISORS | {Role.REVIEWER, Role.CEO}
+OFFICE: Final = DECIDERS | {Role.FINANCE}
+SEERS: Final = OFFICE | {Role.CLERK}
+EVERYBODY: Final = set(Role)
+BOARD: Final = EVERYBODY - {Role.IT}
+HEALTH: Final = SUPERVISORS | {Role.IT, Role.CEO}
+WORKERS: Final = SUPERVISORS | {Role.CLERK, Role.FINANCE, Role.PICKER, Role.PACKER}
+
+Answers = Mapping[str, int]
+BROWSER: Final = Client()
+"""One for all: each new one would load the middleware again."""
+
+
+def answers(
+    allowed: set[Role] | frozenset[Role],
+    *,
+    yes: int = 200,
+    no: int = 403,
+    anon: int = 302,
+    **others: int,
+) -> Answers:
+    """``yes`` for the allowed roles, ``no`` for all other people but strangers and ``others``."""
+    table = dict.fromkeys(PEOPLE, no)
+    table |= {role.value: yes for role in allowed}
+    table |= {ANON: anon}
+    table |= {Role[name.upper()].value: status for name, status in others.items()}
+    return table
+
+
+def all_alike(status: int, **others: int) -> Answers:
+    return {person: others.get(person, status) for person in PEOPLE}
+
+
+@dataclass
+class World:
+    """One of everything, in the scope of every scoped user."""
+
+    users: dict[str, User] = field(default_factory=dict)
+    things: dict[str, Any] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def browser_of(self, person: str) -> Client:
+        """The browser with the cookies of ``person`` and no others."""
+        name = settings.SESSION_COOKIE_NAME
+        BROWSER.cookies.clear()
+        if person == ANON:
+            return BROWSER
+        if person not in self.cookies:
+            BROWSER.force_login(
+                self.users[person], backend="django.contrib.auth.backends.ModelBackend"
+            )
+            self.cookies[person] = BROWSER.cookies[name].value
+        BROWSER.cookies[name] = self.cookies[person]
+        return BROWSER
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.things[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+@dataclass(frozen=True)
+class Door:
+    """One way in: how it is tried, and who gets which answer."""
+
+    label: str
+    expected: Answers
+    path: Callable[[World], str]
+    method: str = "get"
+    data: Callable[[World], dict[str, Any]] = lambda _world: {}
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+def decide(verb: str, expected: Answers, order: str = "held", **more: Any) -> Door:
+    """One decision on the order page, as its form would post it."""
+
+    def data(world: World) -> dict[str, Any]:
+        chosen: SalesOrder = world.things[order]
+        holds = [hold.pk for hold in chosen.holds.all()]
+        facts = {"verb": verb, "version": chosen.version, "hold": holds, "reason": "核实无误放行"}
+        return {**facts, **more}
+
+    return Door(
+        f"{verb} {order}", expected, lambda w: f"/orders/{w.things[order].number}/decide/",
+        "post", data,
+    )  # fmt: skip
+
+
+def fixed(path: str) -> Callable[[World], str]:
+    return lambda _world: path
+
+
+AS_JSON: Final = {"content_type": "application/json"}
+OWN_TASK: Final = SUPERVISORS | {Role.PICKER}
+
+DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
+    "": (Door("home", answers(EVERYBODY, yes=302, no=302), fixed("/")),),
+    "wall/": (Door("wall", answers(SEERS), fixed("/wall/")),),
+    "approvals/": (Door("approvals", answers(DECIDERS), fixed("/approvals/")),),
+    "orders/<str:number>/": (
+        Door("in scope", answers(SEERS), lambda w: f"/orders/{w.held.number}/"),
+        Door(
+            "out of scope",
+            answers(OFFICE, clerk=404),
+            lambda w: f"/orders/{w.foreign.number}/",
+        ),
+    ),
+    "orders/<str:number>/decide/": (
+        Door("get", all_alike(405), lambda w: f"/orders/{w.held.number}/decide/"),
+        decide("release", answers(DECIDERS, yes=302)),
+        decide("release", answers({Role.FINANCE}, yes=302), "unpaid"),
+        decide("release", answers({Role.CEO}, yes=409), "frozen"),
+        decide("return", answers(DECIDERS, yes=302)),
+        decide("after_sales", answers(DECIDERS, yes=302)),
+        decide("freeze", answers(SEERS, yes=302)),
+        decide("freeze", answers(OFFICE, yes=302, clerk=404), "foreign"),
+        decide("cancel", answers(DECIDERS, yes=302)),
+        decide("ask", answers(DECIDERS, yes=302), "frozen"),
+        decide("approve", answers({Role.CEO}, yes=302), "asked"),
+        decide("refuse", answers({Role.CEO}, yes=302), "asked"),
+        decide("approve", answers(set()), "asked_by_ceo"),
+        decide("no such verb", answers(SEERS, yes=404)),
+    ),
+    "orders/<str:number>/receiver/": (
+        Door(
+            "edit",
+            answers(SUPERVISORS | {Role.CLERK, Role.REVIEWER}, yes=302),
+            lambda w: f"/orders/{w.held.number}/receiver/",
+            "post",
+            lambda w: {"version": w.held.version, "name": "李四"},
+        ),
+    ),
+    "work/": (Door("my tasks", answers(WORKERS, no=404), fixed("/work/")),),
+    "work/<int:pk>/": (
+        Door("own", answers(OWN_TASK, no=404), lambda w: f"/work/{w.pick.pk}/"),
+        Door(
+            "of another warehouse",
+            answers(SUPERVISORS, no=404),
+            lambda w: f"/work/{w.foreign_pick.pk}/",
+        ),
+    ),
+    "work/<int:pk>/claim/": (
+        Door(
+            "own", answers(OWN_TASK, yes=302, no=404), lambda w: f"/work/{w.pick.pk}/claim/", "post"
+        ),
+    ),
+    "work/<int:pk>/done/": (
+        Door(
+            "own", answers(OWN_TASK, yes=302, no=404), lambda w: f"/work/{w.pick.pk}/done/", "post"
+        ),
+    ),
+    "work/scan/": (
+        Door("bench", answers(SUPERVISORS | {Role.PACKER}), fixed("/work/scan/")),
+    ),
+    "work/parcels/<int:pk>/label/": (
+        Door(
+            "label",
+            answers(SUPERVISORS | {Role.PACKER}, yes=302),
+            lambda w: f"/work/parcels/{w.parcel.pk}/label/",
+            "post",
+        ),
+        Door(
+            "label of a held order",
+            answers(SUPERVISORS | {Role.PACKER}, yes=409),
+            lambda w: f"/work/parcels/{w.held_parcel.pk}/label/",
+            "post",
+        ),
+        Door(
+            "label in another warehouse",
+            answers(SUPERVISORS, yes=302, packer=404),
+            lambda w: f"/work/parcels/{w.foreign_parcel.pk}/label/",
+            "post",
+        ),
+    ),
+    "work/parcels/<int:pk>/ship/": (
+        Door(
+            "ship",
+            answers(SUPERVISORS | {Role.PACKER}, yes=302),
+            lambda w: f"/work/parcels/{w.parcel.pk}/ship/",
+            "post",
+            lambda w: {"tracking_number": w.waybill.number},
+        ),
+    ),
+    "board/": (
+        Door("page", answers(BOARD), fixed("/board/")),
+        Door("fragment", answers(BOARD), fixed("/board/?fragment=1")),
+    ),
+    "shops/": (Door("health", answers(HEALTH), fixed("/shops/")),),
+    "shops/quarantine/": (Door("dead", answers(SUPERVISORS), fixed("/shops/quarantine/")),),
+    "shops/quarantine/<int:message_id>/replay/": (
+        Door(
+            "replay",
+            answers(SUPERVISORS, yes=302),
+            lambda w: f"/shops/quarantine/{w.dead.pk}/replay/",
+            "post",
+            lambda _w: {"reason": "映射已补好，重新处理"},
+        ),
+    ),
+    "api/orders/": (Door("list", answers(SEERS, anon=401), fixed("/api/orders/")),),
+    "api/orders/<slug:number>/": (
+        Door("in scope", answers(SEERS, anon=401), lambda w: f"/api/orders/{w.held.number}/"),
+        Door(
+            "out of scope",
+            answers(OFFICE, anon=401, clerk=404),
+            lambda w: f"/api/orders/{w.foreign.number}/",
+        ),
+    ),
+    # Platforms and carriers prove themselves by signature; a session opens nothing there.
+    "hooks/<slug:channel>/<slug:shop_code>/": (
+        Door("unsigned", all_alike(401), lambda w: f"/hooks/taobao/{w.shop.code}/", "post",
+             extra=AS_JSON),
+        Door("no such shop", all_alike(404), fixed("/hooks/taobao/none/"), "post"),
+        Door("get", all_alike(405), lambda w: f"/hooks/taobao/{w.shop.code}/"),
+    ),
+    "hooks/carrier/<slug:carrier>/": (
+        Door("unsigned", all_alike(401), fixed("/hooks/carrier/sf/"), "post",
+             extra=AS_JSON),
+    ),
+    "hooks/carrier/<slug:carrier>/<slug:token>/": (
+        Door("wrong token", all_alike(401), fixed("/hooks/carrier/sf/guess/"), "post",
+             extra=AS_JSON),
+        Door("no such carrier", all_alike(404), fixed("/hooks/carrier/none/guess/"), "post"),
+    ),
+    "healthz": (Door("alive", all_alike(200), fixed("/healthz")),),
+    "readyz": (
+        Door("from inside", all_alike(200), fixed("/readyz")),
+        Door("from outside", all_alike(404), fixed("/readyz"), extra={"REMOTE_ADDR": "8.8.8.8"}),
+    ),
+}  # fmt: skip
+
+STAFF: Final = answers(EVERYBODY, no=200)
+"""Everybody with an account logs in at the admin; what he then sees is his role's."""
+
+ADMIN_DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
+    "admin/": (Door("index", STAFF, fixed("/admin/")),),
+    "admin/login/": (Door("form", all_alike(302, anon=200), fixed("/admin/login/")),),
+    "admin/logout/": (Door("leave", all_alike(302), fixed("/admin/logout/"), "post"),),
+    "admin/password_change/": (Door("own", STAFF, fixed("/admin/password_change/")),),
+    "admin/password_change/done/": (Door("own", STAFF, fixed("/admin/password_change/done/")),),
+    "admin/jsi18n/": (Door("words", STAFF, fixed("/admin/jsi18n/")),),
+    "admin/search/": (Door("find", STAFF, fixed("/admin/search/?s=0")),),
+    "admin/autocomplete/": (
+        Door("nothing named", answers(set()), fixed("/admin/autocomplete/")),
+        Door(
+            "orders of a hold",
+            answers(set()),
+            fixed(
+                "/admin/autocomplete/?app_label=orders&model_name=orderhold"
+                "&field_name=order&term=1"
+            ),
+        ),
+    ),
+    "admin/r/<path:content_type_id>/<path:object_id>/": (
+        Door("elsewhere", answers(set(), no=404), lambda w: f"/admin/r/1/{w.held.pk}/"),
+    ),
+    "admin/(?P<url>.*)$": (Door("unknown", answers(set(), no=404), fixed("/admin/none/")),),
+    "admin/auth/user/<id>/password/": (
+        Door("of another", answers({Role.CEO}),
+             lambda w: f"/admin/auth/user/{w.users[NO_ROLE].pk}/password/"),
+        Door("of a technical administrator", answers({Role.CEO}, yes=404),
+             lambda w: f"/admin/auth/user/{w.users[ROOT].pk}/password/"),
+    ),
+    "admin/orders/salesorder/<path:object_id>/change/": (
+        Door("out of scope", answers(OFFICE, clerk=404),
+             lambda w: f"/admin/orders/salesorder/{w.foreign.pk}/change/"),
+    ),
+    "admin/orders/salesorder/": (
+        Door("by a hidden column", answers(SEERS, yes=302),
+             fixed("/admin/orders/salesorder/?receiver_masked__startswith=1")),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rights:
+    """Who may look at a model's admin pages, and who may keep its rows."""
+
+    view: set[Role]
+    edit: set[Role] = field(default_factory=set)
+    delete: bool = False
+
+
+SHELVES: Final = SUPERVISORS | HEALTH
+MODELS: Final[Mapping[str, Rights]] = {
+    "orders.salesorder": Rights(SEERS),
+    "orders.orderhold": Rights(SEERS),
+    "fulfillment.stagetask": Rights(SEERS),
+    "fulfillment.parcel": Rights(SEERS),
+    "fulfillment.waybill": Rights(SEERS),
+    "risk.verdict": Rights(SEERS),
+    "audit.auditrecord": Rights(SUPERVISORS | {Role.FINANCE, Role.CEO}),
+    "catalog.sku": Rights(SUPERVISORS, SUPERVISORS),
+    "catalog.bundle": Rights(SUPERVISORS, SUPERVISORS),
+    "catalog.listing": Rights(SUPERVISORS, SUPERVISORS),
+    "catalog.giftstrategy": Rights(SUPERVISORS, SUPERVISORS),
+    "catalog.shop": Rights(HEALTH, {Role.IT}),
+    "catalog.shopassignment": Rights(SUPERVISORS, SUPERVISORS, delete=True),
+    "channels_sync.shopcredential": Rights({Role.IT}, {Role.IT}),
+    "channels_sync.inboxmessage": Rights(HEALTH),
+    "channels_sync.outboundmessage": Rights(HEALTH),
+    "fulfillment.carrieraccount": Rights({Role.IT}, {Role.IT}),
+    "fulfillment.stageclock": Rights({Role.OPERATIONS_SUPERVISOR}, {Role.OPERATIONS_SUPERVISOR}),
+    "notices.robot": Rights({Role.IT}, {Role.IT}),
+    "risk.ruleset": Rights(DECIDERS),
+    "inventory.warehouse": Rights(SHELVES, SUPERVISORS),
+    "inventory.virtualwarehouse": Rights(SHELVES, SUPERVISORS),
+    "inventory.warehouseassignment": Rights(SUPERVISORS, SUPERVISORS, delete=True),
+    "inventory.stocklevel": Rights(SHELVES),
+    "inventory.reservation": Rights(SHELVES),
+    "inventory.stockmovement": Rights(SHELVES),
+    "auth.user": Rights({Role.CEO}, {Role.CEO}),
+}
+
+
+def model_doors(rights: Rights, base: str, key: object) -> Iterator[Door]:
+    """The pages every admin model has, and the two writes nobody may sneak in."""
+    view, edit = answers(rights.view), answers(rights.edit)
+    yield Door("list", view, fixed(base))
+    yield Door("add", edit, fixed(f"{base}add/"))
+    yield Door("change", view, fixed(f"{base}{key}/change/"))
+    yield Door("old address", answers(EVERYBODY, yes=302, no=302), fixed(f"{base}{key}/"))
+    yield Door(
+        "delete", answers(rights.edit if rights.delete else set()), fixed(f"{base}{key}/delete/")
+    )
+    yield Door("history", answers(set(), no=404), fixed(f"{base}{key}/history/"))
+    yield Door("save", edit, fixed(f"{base}{key}/change/"), "post")
+    yield Door(
+        "delete by the dozen",
+        answers(set()),
+        fixed(base),
+        "post",
+        lambda _w: {"action": "delete_selected", "_selected_action": str(key), "index": "0"},
+    )
+
+
+def registered() -> dict[str, type[models.Model]]:
+    return {model._meta.label_lower: model for model in admin.site._registry}
+
+
+def routes(patterns: Any, before: str = "") -> Iterator[tuple[str, str]]:
+    """Every door there is: its whole route and its name."""
+    for pattern in patterns:
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
+        else:
+            assert isinstance(pattern, URLPattern)
+            yield route, pattern.name or ""
+
+
+def in_admin(route: str) -> bool:
+    return route.startswith("admin/")
+
+
+def test_every_door_has_a_row_and_every_row_a_door() -> None:
+    found = {route for route, _name in routes(get_resolver().url_patterns) if not in_admin(route)}
+    assert found == set(DOORS)
+
+
+MODEL_PAGES: Final = ("", "add/", "<path:object_id>/history/", "<path:object_id>/delete/",
+                      "<path:object_id>/change/", "<path:object_id>/")  # fmt: skip
+
+
+def test_every_admin_page_has_a_row() -> None:
+    assert set(registered()) == set(MODELS)
+    bases = [f"admin/{label.replace('.', '/')}/" for label in MODELS]
+    rows = {base + page for base in bases for page in MODEL_PAGES} | set(ADMIN_DOORS)
+    found = {route for route, _name in routes(get_resolver().url_patterns) if in_admin(route)}
+    app_lists = {route for route in found if route.startswith("admin/^(?P<app_label>")}
+    assert found - app_lists == rows
+    assert len(app_lists) == 1
+
+
+APPS: Final = sorted({label.partition(".")[0] for label in MODELS})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("app", APPS)
+def test_an_apps_page_is_there_for_who_sees_one_of_its_models(app: str, world: World) -> None:
+    seers = set().union(*(rights.view for label, rights in MODELS.items()
+                          if label.startswith(f"{app}.")))  # fmt: skip
+    door = Door(app, answers(seers, no=404), fixed(f"/admin/{app}/"))
+    assert try_door(door, world) == door.expected
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("label", sorted(MODELS))
+def test_each_admin_page_answers_each_person_as_the_table_says(
+    label: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = a_row_of(registered()[label], world).pk
+    base = f"/admin/{label.replace('.', '/')}/"
+    doors = list(model_doors(MODELS[label], base, key))
+    with monkeypatch.context() as patch:  # drawing 2,000 pages takes minutes and shows no more
+        patch.setattr(SimpleTemplateResponse, "rendered_content", "")
+        found = {door.label: try_door(door, world) for door in doors}
+    assert found == {door.label: door.expected for door in doors}
+    for door in doors:
+        if opened := [person for person, status in door.expected.items() if status == 200]:
+            assert enter(door, opened[0], world) == 200
+
+
+def a_row_of(model: type[models.Model], world: World) -> models.Model:
+    """A row of the model in everybody's scope, as small as can be."""
+    label = model._meta.label_lower
+    if label == "auth.user":
+        return world.users[NO_ROLE]
+    if label == "audit.auditrecord":
+        return AuditRecord.objects.create(
+            object_type="order",
+            object_id=world.held.pk,
+            action=Action.ORDER_TAKEN,
+            actor_kind="job",
+            change={},
+            created_at=timezone.now(),
+        )
+    if label in REST:
+        return REST[label](world)
+    found = model._default_manager.order_by("pk").first()
+    assert found is not None, f"the world has no {label}"
+    return found
+
+
+REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
+    "orders.salesorder": lambda w: w.held,
+    "orders.orderhold": lambda w: w.held.holds.get(),
+    "fulfillment.parcel": lambda w: w.parcel,
+    "fulfillment.waybill": lambda w: w.waybill,
+    "fulfillment.stagetask": lambda w: w.pick,
+    "fulfillment.stageclock": lambda _w: make.StageClockFactory.create(),
+    "risk.verdict": lambda w: make.VerdictFactory.create(order=w.held),
+    "risk.ruleset": lambda _w: make.RuleSetFactory.create(),
+    "catalog.bundle": lambda _w: make.BundleFactory.create(),
+    "catalog.listing": lambda _w: make.ListingFactory.create(),
+    "catalog.giftstrategy": lambda _w: make.GiftStrategyFactory.create(),
+    "channels_sync.outboundmessage": lambda w: make.OutboundMessageFactory.create(shop=w.shop),
+    "notices.robot": lambda _w: make.RobotFactory.create(),
+    "inventory.stockmovement": lambda _w: make.StockMovementFactory.create(),
+}
+
+
+def enter(door: Door, person: str, world: World) -> int:
+    """Try a door as ``person``; whatever it changed is undone."""
+    call = getattr(world.browser_of(person), door.method)
+    with transaction.atomic():
+        status: int = call(door.path(world), door.data(world), **door.extra).status_code
+        transaction.set_rollback(True)
+    return status
+
+
+def try_door(door: Door, world: World) -> dict[str, int]:
+    return {person: enter(door, person, world) for person in PEOPLE}
+
+
+ROWS: Final = [
+    pytest.param(door, id=f"{route or '/'} {door.label}")
+    for route, doors in {**DOORS, **ADMIN_DOORS}.items()
+    for door in doors
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("door", ROWS)
+def test_each_door_answers_each_person_as_the_table_says(door: Door, world: World) -> None:
+    assert try_door(door, world) == door.expected
+
+
+@pytest.fixture
+def world() -> World:
+    users = {role.value: make.user_with(role) for role in Role}
+    users[NO_ROLE] = make.UserFactory.create(username="nobody")
+    users[ROOT] = make.UserFactory.create(username="root", is_superuser=True)
+    shop = make.ShopFactory.create(code="own-shop")
+    warehouse = make.WarehouseFactory.create()
+    things: dict[str, Any] = {"shop": shop, "warehouse": warehouse, "clerk": users[Role.CLERK]}
+    make.ShopCredentialFactory.create(shop=shop)
+    secrets = seal_secrets(secret="s" * 16, push_token="t" * 32)
+    make.CarrierAccountFactory.create(code="sf", sealed=secrets)
+    make.ShopAssignmentFactory.create(user=users[Role.CLERK], shop=shop)
+    for role in (Role.PICKER, Role.PACKER):
+        make.WarehouseAssignmentFactory.create(user=users[role], warehouse=warehouse)
+    things |= held_orders(shop, users)
+    things |= warehouse_work(shop, warehouse)
+    things["dead"] = make.InboxMessageFactory.create(shop=shop, state="dead", error="坏了")
+    return World(users, things)
+
+
+def held_orders(shop: Any, users: Mapping[str, User]) -> dict[str, Any]:
+    """Orders that stand still for each reason that has its own right."""
+
+    def order(**hold: Any) -> SalesOrder:
+        fields = {"shop": shop, "status": OrderStatus.RESERVED}
+        made: SalesOrder = make.SalesOrderFactory.create(**fields)
+        make.ReservationFactory.create(line=make.OrderLineFactory.create(order=made))
+        make.OrderHoldFactory.create(order=made, **hold)
+        return made
+
+    asked = {"tier": Tier.FREEZE, "disposition": Disposition.ESCALATED}
+    foreign = make.SalesOrderFactory.create(status=OrderStatus.RESERVED)
+    make.OrderLineFactory.create(order=foreign)
+    return {
+        "held": order(),
+        "unpaid": order(kind=HoldKind.PAYMENT, code="payment"),
+        "frozen": order(tier=Tier.FREEZE),
+        "asked": order(**asked, asked_by=f"person:{users[Role.REVIEWER].pk}"),
+        "asked_by_ceo": order(**asked, asked_by=f"person:{users[Role.CEO].pk}"),
+        "foreign": foreign,
+    }
+
+
+def warehouse_work(shop: Any, warehouse: Any) -> dict[str, Any]:
+    """Parcels at the bench and tasks at the shelf, in this warehouse and in another."""
+    now = timezone.now()
+
+    def parcel(place: Any, state: str) -> Parcel:
+        order = make.SalesOrderFactory.create(shop=shop, status=OrderStatus.ROUTED)
+        made: Parcel = make.ParcelFactory.create(order=order, warehouse=place, state=state)
+        make.ParcelLineFactory.create(parcel=made)
+        return made
+
+    def task(stage: Stage, made: Parcel) -> StageTask:
+        found: StageTask = make.StageTaskFactory.create(
+            order=made.order,
+            parcel=made,
+            warehouse=made.warehouse,
+            stage=stage,
+            opened_at=now,
+            due_at=now + timedelta(hours=2),
+        )
+        return found
+
+    elsewhere = make.WarehouseFactory.create()
+    packed = parcel(warehouse, Parcel.State.PACKED)
+    foreign = parcel(elsewhere, Parcel.State.PICKED)
+    held = parcel(warehouse, Parcel.State.PICKED)
+    for made in (packed, foreign, held):
+        task(Stage.PACK, made)
+    things = {
+        "parcel": packed,
+        "foreign_parcel": foreign,
+        "held_parcel": held,
+        "waybill": make.WaybillFactory.create(parcel=packed),
+        "foreign_waybill": make.WaybillFactory.create(parcel=foreign),
+        "pick": task(Stage.PICK, parcel(warehouse, Parcel.State.PLANNED)),
+        "foreign_pick": task(Stage.PICK, parcel(elsewhere, Parcel.State.PLANNED)),
+    }
+    make.OrderHoldFactory.create(order=held.order)
+    return things
