@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from channels_sync.sheets.mapping import Catalog, Place
 from channels_sync.sheets.orders import CodeSeen
@@ -27,6 +27,8 @@ from ordercenter.pipeline.drafts import clean
 LONGEST_CODE: Final = 40
 LONGEST_NAME: Final = 120
 REASON: Final = "表格导入"
+GOODS_LOCK: Final = 7_205_003
+"""Two imports at once would both find a SKU missing and both stock it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def create_missing(
     A SKU made here gets its opening stock once, in the first virtual warehouse that serves the
     shop. Safe to repeat. Raises InvalidInput where there is no warehouse and none is declared.
     """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [GOODS_LOCK])
     codes = _fitting(catalog, seen)
     fresh = _missing_skus(codes)
     Sku.objects.bulk_create(

@@ -34,6 +34,7 @@ from ordercenter.pipeline.intake import reader, run
 
 ACTOR: Final = Actor.job("import_orders")
 CHUNK: Final = 500
+OPEN: Final = (InboxMessage.State.NEW, InboxMessage.State.LEASED)
 PATIENCE: Final = 60.0
 """Seconds to wait for messages another worker has in hand."""
 DEFAULT_MAPPING: Final = Path(__file__).parent / "mappings" / "default.json"
@@ -208,7 +209,8 @@ def _take_chunk(chunk: Sequence[SheetDocument], shop: Shop, report: Report) -> N
     orders_before = _known(shop.pk, numbers)
     source = InboxMessage.Source.FILE
     channels.store(notes, source=source, shop_id=shop.pk)
-    if channels.store([d.message for d in orders], source=source, shop_id=shop.pk):
+    fresh = channels.store([d.message for d in orders], source=source, shop_id=shop.pk)
+    if fresh or any(state in OPEN for state, _ in messages_before.values()):
         _drain(shop.pk)
     messages = _messages(shop.pk, digests)
     for document, digest in zip(orders, digests, strict=True):
@@ -281,9 +283,7 @@ def _drain(shop_id: int) -> None:
 
 def _due(shop_id: int) -> bool:
     return (
-        InboxMessage.objects.filter(
-            shop_id=shop_id, kind=MessageKind.ORDER, state__in=["new", "leased"]
-        )
+        InboxMessage.objects.filter(shop_id=shop_id, kind=MessageKind.ORDER, state__in=OPEN)
         .exclude(leased_until__gt=clock_now())
         .exists()
     )
