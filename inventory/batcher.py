@@ -43,11 +43,11 @@ class ReserveBatcher:
         self._task = asyncio.create_task(self._run())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *error: object) -> None:
         assert self._task is not None
         self._task.cancel()
-        for _, future in self._waiting:
-            future.cancel()
+        for _, waiting in self._waiting:
+            waiting.cancel()
         self._line.submit(connection.close)
         self._line.shutdown(wait=True)
 
@@ -64,7 +64,8 @@ class ReserveBatcher:
             await self._wake.wait()
             if len(self._waiting) < self._most:
                 await asyncio.sleep(LINGER_SECONDS)
-            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            batch = self._waiting[: self._most]
+            self._waiting = self._waiting[self._most :]
             if not self._waiting:
                 self._wake.clear()
             try:
@@ -82,12 +83,12 @@ class ReserveBatcher:
         self, batch: Sequence[tuple[StockRequest, "asyncio.Future[Grant]"]]
     ) -> None:
         loop = asyncio.get_running_loop()
-        for request, future in batch:
+        for request, answer in batch:
             try:
                 (grant,) = await loop.run_in_executor(self._line, self._reserve, [request])
             except Exception as error:  # noqa: BLE001 - it is the caller's
-                if not future.done():
-                    future.set_exception(error)
+                if not answer.done():
+                    answer.set_exception(error)
             else:
-                if not future.done():
-                    future.set_result(grant)
+                if not answer.done():
+                    answer.set_result(grant)

@@ -14,8 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractUser, Group
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 
 from channels_sync.models import ShopCredential, SyncCursor
@@ -213,14 +212,14 @@ def _rules() -> None:
 
 
 def _people(password: str) -> list[Login]:
-    users = get_user_model()
     logins = []
     for role, username, family, given in PEOPLE:
-        user = users.objects.filter(username=username).first()
+        user = User.objects.filter(username=username).first()
         if user is None:
             word = password or secrets.token_urlsafe(9)
-            user = users.objects.create_user(
-                username, password=word, last_name=family, first_name=given, is_staff=role is not Role.SCREEN
+            user = User.objects.create_user(
+                username, password=word, last_name=family, first_name=given,
+                is_staff=role is not Role.SCREEN,
             )  # fmt: skip
             logins.append(Login(str(role.label), username, word))
         group, _ = Group.objects.get_or_create(name=role.value)
@@ -229,7 +228,7 @@ def _people(password: str) -> list[Login]:
     return logins
 
 
-def _assign(user: AbstractUser, role: Role) -> None:
+def _assign(user: User, role: Role) -> None:
     if role is Role.CLERK:
         for shop in Shop.objects.all():
             ShopAssignment.objects.get_or_create(user=user, shop=shop)

@@ -1,8 +1,10 @@
 """From what a channel says to an order in hand: identity by evidence, receivers sealed."""
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -12,7 +14,7 @@ from ordercenter.catalog.models import NUMBER_PREFIX, Channel, Shop
 from ordercenter.core.addresses import address_key, normalize_region
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.masking import mask_name, mask_phone
-from ordercenter.core.sealing import blind_key, seal
+from ordercenter.core.sealing import blind_key, seal, unseal
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, ReceiverDraft
 from ordercenter.orders.models import RECEIVER_PURPOSE
 from ordercenter.orders.states import OrderStatus
@@ -25,6 +27,7 @@ VIP_PRIORITY: Final = 10
 _SCRAMBLE: Final = (
     387_420_489  # prime to a million: six digits that repeat only after a million orders
 )
+_CIPHERTEXT: Final = re.compile(r"[!-~]{24,}")
 _NOT_DIGIT: Final = re.compile(r"\D")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
@@ -96,8 +99,37 @@ def evidence(draft: OrderDraft, shop: Shop) -> Evidence:
     )
 
 
-def sealed_receiver(receiver: ReceiverDraft | None) -> tuple[bytes, str]:
-    """(ciphertext, what may be shown)."""
+def told_mark(receiver: ReceiverDraft) -> str:
+    """What a channel said of the receiver, to see whether it says something else now.
+
+    Ciphertext may change from call to call and counts as one; so does an id that is good for a
+    week. The same place in other words (江苏, 江苏省) is the same place.
+    """
+    said = [receiver.name.strip(), receiver.phone.strip(), *region_of(receiver),
+            receiver.address.strip()]  # fmt: skip
+    if receiver.is_masked:
+        said = [_CIPHERTEXT.sub("***", text) for text in said]
+    return hashlib.blake2b("\0".join(said).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The receiver of an order as it is stored, and what the channel last said of them."""
+
+    receiver: ReceiverDraft
+    told: str
+
+
+def known_receiver(sealed: bytes | memoryview) -> Known:
+    """Open a stored receiver."""
+    facts = unseal(sealed, purpose=RECEIVER_PURPOSE)
+    told = facts.pop("told", "")
+    receiver = ReceiverDraft(**facts)
+    return Known(receiver, told or told_mark(receiver))
+
+
+def sealed_receiver(receiver: ReceiverDraft | None, *, told: str = "") -> tuple[bytes, str]:
+    """(ciphertext, what may be shown). ``told`` is kept where it is not the channel's own word."""
     if receiver is None:
         return seal({}, purpose=RECEIVER_PURPOSE), ""
     facts = {
@@ -110,7 +142,7 @@ def sealed_receiver(receiver: ReceiverDraft | None) -> tuple[bytes, str]:
         "address": receiver.address,
         "oaid": receiver.oaid,
         "is_masked": receiver.is_masked,
-    }
+    } | ({"told": told} if told else {})
     if receiver.is_masked:
         shown = f"{_short(receiver.name)} {_short(receiver.phone)}"
     else:
@@ -176,6 +208,8 @@ def fresh_work(
     )
     if draft.status is not ChannelStatus.ON_HOLD:
         work.receiver_problem = receiver_problem(draft.receiver)
+    if draft.currency != shop.currency:
+        work.money_problem = f"币种不符：订单为 {draft.currency}，店铺为 {shop.currency}"
     return work
 
 
@@ -184,6 +218,8 @@ def paid_at(draft: OrderDraft) -> datetime | None:
 
     Cash on delivery has no payment time: the platform's word that it may ship counts.
     """
+    if draft.status.is_closed:
+        return draft.paid_at
     return (draft.paid_at or draft.modified_at) if draft.is_paid else None
 
 

@@ -20,6 +20,7 @@ from ordercenter.core.live import announce
 from ordercenter.notices import services as notices
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import HoldKind, OrderStatus
+from ordercenter.pipeline import updates
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.work import load, write
 
@@ -87,6 +88,13 @@ def work_unmapped(*, now: datetime | None = None) -> str:
         "WHERE h.kind = 'unmapped' AND h.released_at IS NULL ORDER BY h.opened_at LIMIT %s",
         now=now,
         what="unmapped orders",
+    )
+
+
+def tie_refunds(*, now: datetime | None = None) -> str:
+    """Act on refunds that were taken in beside their orders and missed them."""
+    return (
+        f"{updates.tie_refunds(actor=PIPELINE, now=now or clock_now())} refunds found their order"
     )
 
 

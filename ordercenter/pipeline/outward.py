@@ -13,6 +13,7 @@ from typing import Final
 
 import httpx
 from django.db import close_old_connections, transaction
+from django.db.models import Q
 
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
@@ -20,7 +21,9 @@ from channels_sync.connectors.base import make_client
 from channels_sync.contracts import (
     Connector,
     ConnectorError,
+    ErrorClass,
     MessageKind,
+    PlatformError,
     Rejected,
     ShipLine,
     ShipNotice,
@@ -33,7 +36,7 @@ from channels_sync.services import Claimed
 from fulfillment import services as fulfillment
 from fulfillment import traces
 from fulfillment.carriers.account import speaking
-from fulfillment.contracts import CarrierError
+from fulfillment.contracts import Carrier, CarrierError, CarrierRejected
 from fulfillment.models import CarrierAccount, Parcel, Stage, StageTask, Waybill
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import record
@@ -49,6 +52,8 @@ FIRST_LOOK_BACK: Final = timedelta(minutes=30)
 POLL_LEASE: Final = timedelta(seconds=110)
 LINES: Final = 8
 AT_ONCE: Final = 200
+CALL_OVER: Final = timedelta(minutes=2)
+"""After that no call for a number is still on its way."""
 
 
 def connector_for(shop_id: int, client: httpx.Client) -> Connector:
@@ -75,8 +80,8 @@ def _in_parallel(jobs: Sequence[Callable[[], int]]) -> int:
 def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
     """Read what changed since the cursor into the inbox, window by window.
 
-    One poll a shop at a time: the cursor row is leased. A window's last page and the new
-    position are stored in one transaction; any failure leaves the cursor where it was.
+    One poll a shop at a time: the cursor row is leased. The position moves once every page of
+    a window is stored; any failure leaves the cursor where it was and is shown there.
     """
     now = now or clock_now()
     if not _lease(shop_id, now=now):
@@ -88,9 +93,10 @@ def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
             for window in _windows(shop_id, connector, now=now):
                 stored += _read_window(shop_id, connector, window)
     except ConnectorError as error:
-        channels.cursor_failed(shop_id, error, now=now)
-        announce_outside("shops")
-        return f"{type(error).__name__} {error.error.code}"
+        return _poll_failed(shop_id, error, now=now)
+    except Exception as error:
+        logger.exception("polling shop %s failed", shop_id)
+        return _poll_failed(shop_id, TryLater(_own_fault(error)), now=now)
     row = SyncCursor.objects.get(pk=shop_id)
     SyncCursor.objects.filter(pk=shop_id).update(
         leased_until=None,
@@ -104,6 +110,19 @@ def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
     if row.failures:
         announce_outside("shops")
     return f"{stored} new messages"
+
+
+def _own_fault(error: Exception) -> PlatformError:
+    """A failure that is ours, in the shape the health page shows; no value of the message."""
+    if isinstance(error, ShopCredential.DoesNotExist):
+        return PlatformError(ErrorClass.AUTH, "no_credential", "店铺没有授权信息，请先填写")
+    return PlatformError(ErrorClass.PLATFORM, type(error).__name__, "程序处理出错，请联系 IT")
+
+
+def _poll_failed(shop_id: int, error: ConnectorError, *, now: datetime) -> str:
+    channels.cursor_failed(shop_id, error, now=now)
+    announce_outside("shops")
+    return f"{type(error).__name__} {error.error.code}"
 
 
 def announce_outside(topic: str) -> None:
@@ -190,6 +209,30 @@ def fetch_hints(*, now: datetime | None = None) -> str:
 
 
 def _fetch(shop_id: int, hints: Sequence[Claimed]) -> int:
+    by_number = _numbers(hints)
+    fetched = 0
+    with make_client() as client:
+        for number, ids in by_number.items():
+            try:
+                message = connector_for(shop_id, client).fetch(number)
+            except ConnectorError as error:
+                words = f"{error.error.klass}: {error.error.code} {error.error.message}"
+                channels.try_again(ids, words, now=clock_now())
+                continue
+            except Exception as error:
+                logger.exception("fetching for shop %s failed", shop_id)
+                channels.try_again(ids, _own_fault(error).message, now=clock_now())
+                continue
+            with transaction.atomic():
+                channels.store([message], source=InboxMessage.Source.FETCH, shop_id=shop_id)
+                channels.done(ids, now=clock_now())
+            fetched += 1
+    return fetched
+
+
+def _numbers(hints: Sequence[Claimed]) -> dict[str, list[int]]:
+    """Which hints name which order. A hint that cannot be read is parked, one without an order
+    is done."""
     by_number: dict[str, list[int]] = defaultdict(list)
     unreadable: dict[int, str] = {}
     for hint in hints:
@@ -197,26 +240,16 @@ def _fetch(shop_id: int, hints: Sequence[Claimed]) -> int:
             number = (
                 hint.channel_number or reader(hint.channel).read_event(hint.body).channel_number
             )
-            by_number[number or ""].append(hint.id)
         except Unreadable as reason:
             unreadable[hint.id] = str(reason)
+        except Exception as error:
+            logger.exception("hint %s cannot be read", hint.id)
+            unreadable[hint.id] = f"处理失败：{type(error).__name__}"
+        else:
+            by_number[number or ""].append(hint.id)
     channels.park(unreadable, now=clock_now())
     channels.done(by_number.pop("", []), now=clock_now())
-    fetched = 0
-    with make_client() as client:
-        connector = connector_for(shop_id, client)
-        for number, ids in by_number.items():
-            try:
-                message = connector.fetch(number)
-            except ConnectorError as error:
-                words = f"{error.error.klass}: {error.error.code} {error.error.message}"
-                channels.try_again(ids, words, now=clock_now())
-                continue
-            with transaction.atomic():
-                channels.store([message], source=InboxMessage.Source.FETCH, shop_id=shop_id)
-                channels.done(ids, now=clock_now())
-            fetched += 1
-    return fetched
+    return by_number
 
 
 def send_out(*, now: datetime | None = None) -> str:
@@ -234,16 +267,19 @@ def send_out(*, now: datetime | None = None) -> str:
 def _send_shop(shop_id: int, messages: Sequence[OutboundMessage]) -> int:
     sent = 0
     with make_client() as client:
-        connector = connector_for(shop_id, client)
         for message in messages:
             try:
-                connector.ship(_notice(message))
+                connector_for(shop_id, client).ship(_notice(message))
             except TryLater as error:
                 channels.put_off(message, str(error), wait=error.wait, now=clock_now())
                 if not error.outcome_unknown:
                     break
             except Rejected as error:
                 _give_up(message, error)
+            except Exception as error:
+                logger.exception("message %s cannot be sent", message.pk)
+                fault = str(TryLater(_own_fault(error)))
+                channels.put_off(message, fault, wait=None, now=clock_now())
             else:
                 _delivered(message)
                 sent += 1
@@ -292,7 +328,9 @@ def _give_up(message: OutboundMessage, error: Rejected) -> None:
     """The platform said no: repeating changes nothing, so a person has to see it."""
     with transaction.atomic():
         OutboundMessage.objects.filter(pk=message.pk).update(
-            state=OutboundMessage.State.DEAD, error=str(error)[:300], done_at=clock_now()
+            state=OutboundMessage.State.DEAD,
+            error=channels.storable(str(error), 300),
+            done_at=clock_now(),
         )
         announce("shops")
 
@@ -301,8 +339,10 @@ def void_waybills(*, now: datetime | None = None) -> str:
     """Give the numbers of void labels back to their carriers, so that nobody bills them."""
     now = now or clock_now()
     waiting = Waybill.objects.filter(
-        state=Waybill.State.VOID, void_done_at=None, voided_at__lte=now
-    ).exclude(number="")[:AT_ONCE]
+        Q(voided_at__lte=now) & ~Q(number="") | Q(voided_at__lte=now - CALL_OVER),
+        state=Waybill.State.VOID,
+        void_done_at=None,
+    ).order_by("voided_at")[:AT_ONCE]
     done = 0
     for waybill in waiting:
         account = CarrierAccount.objects.filter(code=waybill.carrier, is_active=True).first()
@@ -310,13 +350,28 @@ def void_waybills(*, now: datetime | None = None) -> str:
             continue
         try:
             with make_client() as client:
-                speaking(account, client).cancel(waybill.client_reference, waybill.number)
+                done += _give_back(waybill, speaking(account, client))
         except CarrierError as error:
-            Waybill.objects.filter(pk=waybill.pk).update(error=error.fault.message[:300])
+            # What the carrier has refused for good is not asked again; the words stay.
+            final = clock_now() if isinstance(error, CarrierRejected) else None
+            words = channels.storable(error.fault.message, 300)
+            Waybill.objects.filter(pk=waybill.pk).update(error=words, void_done_at=final)
             continue
         Waybill.objects.filter(pk=waybill.pk).update(void_done_at=clock_now(), error="")
-        done += 1
     return f"{done} waybills given back"
+
+
+def _give_back(waybill: Waybill, carrier: Carrier) -> bool:
+    """Return a void number. Where none came back from the call, the carrier may know of one."""
+    number = waybill.number
+    if not number:
+        found = carrier.find(waybill.client_reference)
+        if found is None:
+            return False
+        number = found.number
+        Waybill.objects.filter(pk=waybill.pk, number="").update(number=number)
+    carrier.cancel(waybill.client_reference, number)
+    return True
 
 
 def ask_traces(*, now: datetime | None = None, quiet: timedelta = timedelta(minutes=10)) -> str:

@@ -4,6 +4,7 @@ An order moves on, gets a hold, or waits for its payment; nothing a step refuses
 other orders of the batch. ``take`` runs every step that may follow, then writes once.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,14 +18,16 @@ from inventory import services as inventory
 from inventory.contracts import Demand, Grant, StockRequest
 from inventory.selectors import SourceMap
 from ordercenter.catalog.selectors import Shelf
-from ordercenter.core.actor import Actor
+from ordercenter.core.actor import Actor, ActorKind
 from ordercenter.core.live import announce
-from ordercenter.orders.states import HoldKind, OrderStatus
+from ordercenter.orders.models import OrderHold
+from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
 from risk import services as risk
 from risk.contracts import Finding, Subject, SubjectLine
 
 S = OrderStatus
+MONEY: Final = frozenset({"paid_at", "paid_amount", "payable_amount", "freight"})
 BLOCKS_CLEARING: Final = (
     HoldKind.RULE,
     HoldKind.PERSON,
@@ -159,7 +162,7 @@ def share_out(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
 def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: datetime) -> None:
     """MAPPED → RESERVED: hold stock in the nearest warehouse that has everything, or say what
     is short. An unpaid order is tried when it arrives, and again once it is paid."""
-    wanting = [w for w in works if w.status is S.MAPPED and (w.fresh or w.is_paid or w.passed)]
+    wanting = [w for w in works if w.status is S.MAPPED and _wants_stock(w)]
     requests = [
         StockRequest(
             order_id=w.id,
@@ -189,6 +192,13 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
         work.hold(_hold(HoldKind.SHORTAGE, "shortage", "2", f"缺货：{said}", short=short))
 
 
+def _wants_stock(work: Work) -> bool:
+    """Not what somebody else has shipped; what is unpaid only when it arrives."""
+    if work.held_by_code(HoldKind.CHANNEL, "shipped_elsewhere"):
+        return False
+    return work.fresh or work.is_paid or bool(work.passed)
+
+
 def _expiry(work: Work, now: datetime) -> datetime | None:
     if work.is_paid or work.channel_status == "deposit_paid":
         return None
@@ -213,17 +223,29 @@ def _sku_codes(grants: Sequence[Grant]) -> dict[int, str]:
 def check(works: Sequence[Work]) -> None:
     """First review and finance, as far as a machine can: who, where, and is the money right."""
     for work in works:
+        if work.status not in OPEN or work.is_test:
+            continue
         if work.receiver_problem and not work.held_by(HoldKind.CHANNEL):
             words = f"收货信息不完整：{work.receiver_problem}"
             work.hold(_hold(HoldKind.INCOMPLETE, "receiver", "2", words))
             work.tasks.append(TaskDraft(Stage.FIRST_REVIEW, words))
-        if work.fresh and (problem := money_problem(work)):
-            work.hold(_hold(HoldKind.PAYMENT, "amount", "2", problem))
-            work.tasks.append(TaskDraft(Stage.FINANCE_CHECK, problem))
-        elif work.is_paid and 0 < work.paid_amount < work.payable_amount:
-            words = f"已付 {work.paid_amount}，应付 {work.payable_amount}"
-            work.hold(_hold(HoldKind.PAYMENT, "underpaid", "2", f"付款不足：{words}"))
-            work.tasks.append(TaskDraft(Stage.FINANCE_CHECK, words))
+        if work.fresh or work.changes.keys() & MONEY or any(ln.priced_now for ln in work.lines):
+            _check_money(work)
+
+
+def _check_money(work: Work) -> None:
+    """Asked when the money changes, and not again: finance may have accepted what was paid."""
+    if problem := work.money_problem or money_problem(work):
+        work.hold(_hold(HoldKind.PAYMENT, "amount", "2", problem))
+        work.tasks.append(TaskDraft(Stage.FINANCE_CHECK, problem))
+        return
+    work.unhold(HoldKind.PAYMENT, "金额已一致", code="amount")
+    if work.is_paid and 0 < work.paid_amount < work.payable_amount:
+        words = f"已付 {work.paid_amount}，应付 {work.payable_amount}"
+        work.hold(_hold(HoldKind.PAYMENT, "underpaid", "2", f"付款不足：{words}"))
+        work.tasks.append(TaskDraft(Stage.FINANCE_CHECK, words))
+    else:
+        work.unhold(HoldKind.PAYMENT, "买家已补足款项", code="underpaid")
 
 
 def money_problem(work: Work) -> str:
@@ -236,16 +258,41 @@ def money_problem(work: Work) -> str:
 
 def screen(works: Sequence[Work], shelf: Shelf) -> None:
     """Run the live rules over every mapped order that needs a verdict; a hit opens a hold."""
-    due = [w for w in works if w.must_judge and w.status in {S.MAPPED, S.RESERVED, S.CLEARED}]
+    due = [w for w in works if w.must_judge and w.status in OPEN - {S.RECEIVED}]
     if not due:
         return
     prices = shelf.prices({ln.sku_id for w in due for ln in w.goods if ln.sku_id})
     judgements = risk.screen([_subject(work, prices) for work in due])
     for work, judgement in zip(due, judgements, strict=True):
         work.judgement = judgement
-        for finding in judgement.hits:
-            if finding.tier >= "2" and finding.queue != "shortage":
-                work.hold(_rule_hold(finding))
+    passed = _passed_by_people([w for w in due if not w.fresh and _stopping(w)])
+    for work in due:
+        for finding in _stopping(work):
+            hold = _rule_hold(finding)
+            if (work.id, finding.code, _same(hold.evidence)) not in passed:
+                work.hold(hold)
+
+
+def _stopping(work: Work) -> list[Finding]:
+    """What the rules found that has to be looked at; a shortage has a hold of its own."""
+    assert work.judgement is not None
+    return [f for f in work.judgement.hits if f.tier >= "2" and f.queue != "shortage"]
+
+
+def _passed_by_people(works: Sequence[Work]) -> set[tuple[int, str, str]]:
+    """(order, rule, evidence) that somebody let pass: the very same finding stops nobody twice."""
+    if not works:
+        return set()
+    rows = OrderHold.objects.filter(
+        order_id__in=[work.id for work in works],
+        kind=HoldKind.RULE,
+        released_by__startswith=f"{ActorKind.PERSON}:",
+    ).values_list("order_id", "code", "evidence")
+    return {(pk, code, _same(evidence)) for pk, code, evidence in rows}
+
+
+def _same(evidence: Mapping[str, Any]) -> str:
+    return json.dumps(evidence, sort_keys=True)
 
 
 def _rule_hold(finding: Finding) -> HoldDraft:

@@ -43,6 +43,7 @@ from ordercenter.orders.errors import OrderCanceled, OrderHeld, WrongState
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus
 from ordercenter.pipeline import decisions
+from ordercenter.pipeline.drafts import known_receiver
 
 logger = logging.getLogger(__name__)
 CARRIER: Final = "sf"
@@ -308,6 +309,7 @@ def request_label(
     if waybill.state == Waybill.State.LIVE:
         return waybill
     issued = _ask_carrier(waybill, client)
+    _refuse_doubtful(waybill, issued)
     return _issue(waybill.pk, issued, actor=actor)
 
 
@@ -357,7 +359,9 @@ def _ask_carrier(waybill: Waybill, client: httpx.Client | None) -> Issued:
 
 def _waybill_request(waybill: Waybill, account: CarrierAccount) -> WaybillRequest:
     parcel = waybill.parcel
-    told, place = parcel.order.receiver(), parcel.warehouse
+    told, place = known_receiver(parcel.order.receiver_sealed).receiver, parcel.warehouse
+    if not (told.name and told.phone and told.address):
+        raise InvalidInput(what="收货信息不完整，不能打面单，请先补全")
     lines = fulfillment.parcel_lines(parcel.pk)
     return WaybillRequest(
         client_reference=waybill.client_reference,
@@ -366,12 +370,24 @@ def _waybill_request(waybill: Waybill, account: CarrierAccount) -> WaybillReques
             place.address, str(account.options.get("company", "")),
         ),
         receiver=Contact(
-            told["name"], told["phone"], told["province"], told["city"], told["district"],
-            told["address"],
+            told.name, told.phone, told.province, told.city, told.district, told.address
         ),
         goods=tuple(Goods(line.sku.name, line.quantity) for line in lines),
         weight_grams=sum(line.sku.weight_grams * line.quantity for line in lines),
     )  # fmt: skip
+
+
+def _refuse_doubtful(waybill: Waybill, issued: Issued) -> None:
+    """A number that is none yet, or another parcel's, never becomes a label."""
+    if issued.needs_check:
+        raise CarrierRefused(why="快递公司正在人工核对收件地址，请几分钟后再试")
+    others = Waybill.objects.filter(carrier=waybill.carrier, number=issued.number)
+    if not issued.number.strip() or others.exclude(pk=waybill.pk).exists():
+        words = f"快递公司给出的单号无效或已被使用：{issued.number[:40]}"
+        Waybill.objects.filter(pk=waybill.pk, state=Waybill.State.INTENT).update(
+            state=Waybill.State.FAILED, error=words
+        )
+        raise CarrierRefused(why=words)
 
 
 @transaction.atomic
@@ -412,7 +428,7 @@ def ship_parcel(
     waybill = Waybill.objects.filter(parcel=parcel, state=Waybill.State.LIVE).first()
     if waybill is None or waybill.number != tracking_number.strip():
         raise InvalidInput(what="扫描的面单与本包裹不符，请核对后重扫")
-    if parcel.state == Parcel.State.SHIPPED:
+    if parcel.state in {Parcel.State.SHIPPED, Parcel.State.SIGNED}:
         return
     _guard(order)
     if parcel.state != Parcel.State.PACKED:

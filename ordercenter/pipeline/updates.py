@@ -6,23 +6,35 @@ acted on is ignored, and platform data never closes a hold that a rule or a pers
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from django.db import transaction
 
 from fulfillment import refunds
 from fulfillment import services as fulfillment
-from fulfillment.models import Parcel, RefundRequest, Stage
+from fulfillment.models import Parcel, RefundRequest, Stage, StageTask
 from inventory import services as inventory
 from ordercenter.audit.models import Action
 from ordercenter.core.actor import Actor
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, RefundDraft
-from ordercenter.orders.states import HoldKind, OrderStatus
+from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline import cancel
-from ordercenter.pipeline.drafts import paid_at, receiver_problem, region_of, sealed_receiver
-from ordercenter.pipeline.path import take
+from ordercenter.pipeline.drafts import (
+    clean,
+    known_receiver,
+    paid_at,
+    receiver_problem,
+    region_of,
+    sealed_receiver,
+    told_mark,
+)
+from ordercenter.pipeline.path import share_out, take
 from ordercenter.pipeline.work import HoldDraft, Work, load
 
 S = OrderStatus
-GONE = frozenset({S.SHIPPED, S.SIGNED})
+GONE: Final = frozenset({S.SHIPPED, S.SIGNED})
 
 
 def settle_in(
@@ -41,9 +53,11 @@ def settle_in(
         work.hold(_channel("shipped_elsewhere", "1", "平台显示已发货（非本系统发出）"))
     elif hold := channel_hold(draft):
         work.hold(hold)
-    waiting = open_refunds.get((work.shop_id, work.channel_number), ())
-    if draft.refund_state == "in_progress" or any(r.stops_shipping for r in waiting):
+    if draft.refund_state == "in_progress":
         work.hold(refund_hold("平台有未完结的退款申请"))
+    for request in open_refunds.get((work.shop_id, work.channel_number), ()):
+        if request.state in {"in_progress", "refunded"}:
+            _apply_refund(work, request)
 
 
 def channel_hold(draft: OrderDraft) -> HoldDraft | None:
@@ -69,34 +83,62 @@ def learn(work: Work, draft: OrderDraft, *, now: datetime) -> None:
         return
     work.action = Action.ORDER_UPDATED
     work.change("channel_modified_at", draft.modified_at)
-    if work.status is S.CANCELED:
-        return
     work.change("channel_status", draft.status.value)
     if draft.refund_state is not None:
         work.change("refund_state", draft.refund_state)
-    if draft.seller_memo is not None and work.seller_memo != draft.seller_memo:
-        work.change("seller_memo", draft.seller_memo[:10_000])
-    if work.status in GONE:
+    if draft.seller_memo is not None:
+        work.change("seller_memo", clean(draft.seller_memo, 10_000))
+    _learn_payment(work, draft)
+    if work.status not in OPEN:
         return
     if draft.status.is_closed:
         work.reason = "平台已关闭订单"
         cancel.walk_back(work)
         return
-    _learn_payment(work, draft)
     _learn_channel_hold(work, draft)
     _learn_receiver(work, draft)
     _learn_lines(work, draft)
+    _learn_refund(work, draft)
+
+
+def _learn_refund(work: Work, draft: OrderDraft) -> None:
+    """The order itself may say that a refund is asked for, and that none is any more."""
     if draft.refund_state == "in_progress":
         work.hold(refund_hold("买家申请退款"))
+    elif (
+        draft.refund_state == "none"
+        and work.held_by(HoldKind.REFUND)
+        and not refunds.still_open(work.id)
+    ):
+        work.unhold(HoldKind.REFUND, "买家撤销或退款关闭")
 
 
 def _learn_payment(work: Work, draft: OrderDraft) -> None:
     work.change("paid_amount", draft.paid_amount)
-    if draft.payable_amount != work.payable_amount and not work.is_paid:
+    if not work.is_paid:
         work.change("payable_amount", draft.payable_amount)
+        work.change("freight", draft.freight)
+        _learn_prices(work, draft)
     if work.paid_at is None and (at := paid_at(draft)):
         work.action = Action.ORDER_PAID
         work.change("paid_at", at)
+
+
+def _learn_prices(work: Work, draft: OrderDraft) -> None:
+    """Until it is paid the seller may take something off; the rules look at the new price."""
+    told = {line.channel_line_id[:64]: line for line in draft.lines}
+    for line in work.lines:
+        now = told.get(line.channel_line_id)
+        if line.bundle_line_id is not None or now is None or now.amount == line.amount:
+            continue
+        parts = [part for part in work.lines if part.bundle_line_id == line.id]
+        shares = share_out(now.amount, [part.amount for part in parts]) if parts else []
+        for part, amount in zip(parts, shares, strict=True):
+            part.amount, part.priced_now = amount, True
+            part.unit_price = (amount / part.quantity).quantize(Decimal("0.01"))
+        work.changes[f"amount {line.line_no}"] = [line.amount, now.amount]
+        line.amount, line.unit_price, line.priced_now = now.amount, now.unit_price, True
+        work.must_judge = work.row_changed = True
 
 
 def _learn_channel_hold(work: Work, draft: OrderDraft) -> None:
@@ -106,20 +148,28 @@ def _learn_channel_hold(work: Work, draft: OrderDraft) -> None:
         work.hold(_channel("shipped_elsewhere", "2", "平台显示已发货，但本系统尚未出库"))
     elif hold := channel_hold(draft):
         work.hold(hold)
-    else:
+    elif work.held_by(HoldKind.CHANNEL):
         work.unhold(HoldKind.CHANNEL, "平台已恢复发货")
+        # Nobody has looked at the receiver while the platform kept the order back.
+        work.receiver_problem = receiver_problem(known_receiver(work.receiver_sealed).receiver)
 
 
 def _learn_receiver(work: Work, draft: OrderDraft) -> None:
-    """Masked or empty data never replaces better; a moved buyer after review stops the order."""
+    """Masked or empty data never replaces better; a moved buyer after review stops the order.
+
+    What we put right ourselves stays until the channel says something it had not said before.
+    """
     told = draft.receiver
     if told is None or not (told.name and told.address):
         return
-    sealed, shown = sealed_receiver(told)
+    known = known_receiver(work.receiver_sealed)
     province, city, district = region_of(told)
-    before = (work.province, work.city, work.district, work.receiver_masked)
-    if before == (province, city, district, shown):
+    same_region = (work.province, work.city, work.district) == (province, city, district)
+    if known.told == told_mark(told):
         return
+    if same_region and told.is_masked and known.receiver.name and not known.receiver.is_masked:
+        return
+    sealed, shown = sealed_receiver(told)
     for name, value in (
         ("province", province),
         ("city", city),
@@ -132,7 +182,9 @@ def _learn_receiver(work: Work, draft: OrderDraft) -> None:
     if not work.receiver_problem:
         work.unhold(HoldKind.INCOMPLETE, "平台已补全收货信息", code="receiver")
     work.must_judge = True
-    if work.status in {S.CLEARED, S.ROUTED}:
+    if work.status is S.CLEARED and (not work.is_paid or "paid_at" in work.changes):
+        work.move(S.RESERVED)  # nobody has worked on it yet: the rules look again, that is all
+    elif work.status in {S.CLEARED, S.ROUTED}:
         work.hold(
             HoldDraft(HoldKind.ADDRESS_CHANGE, "address", "2", "审核通过后买家修改了收货地址")
         )
@@ -155,9 +207,10 @@ def _learn_lines(work: Work, draft: OrderDraft) -> None:
 
 def follow_up(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
     """What the new state of known orders means for stock and parcels. After ``take``."""
-    paid = [w.id for w in works if "paid_at" in w.changes]
-    if paid:
-        inventory.keep(paid)
+    kept = [w.id for w in works if "paid_at" in w.changes or w.channel_status == "deposit_paid"]
+    if kept:
+        inventory.keep(kept)
+    _end_tasks(works, actor=actor, now=now)
     for work in works:
         if "receiver_sealed" in work.changes and work.status is S.ROUTED:
             fulfillment.void_labels(work.id, now=now)
@@ -169,7 +222,22 @@ def follow_up(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
     cancel.finish([w for w in works if w.status is S.CANCELED and w.passed], actor=actor, now=now)
 
 
-STOPPING = frozenset(
+def _end_tasks(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
+    """What the channel has put right by itself is nobody's task any more."""
+    for kind, stage in ENDED_BY.items():
+        ended = [w.id for w in works if any(key[0] == kind for key in w.closing)]
+        if ended:
+            fulfillment.close_tasks(
+                ended, state=StageTask.State.WITHDRAWN.value, by=actor.name, now=now,
+                stages=[stage],
+            )  # fmt: skip
+
+
+ENDED_BY: Final = {
+    HoldKind.INCOMPLETE: Stage.FIRST_REVIEW,
+    HoldKind.PAYMENT: Stage.FINANCE_CHECK,
+}
+STOPPING: Final = frozenset(
     {HoldKind.REFUND, HoldKind.ADDRESS_CHANGE, HoldKind.CHANGED, HoldKind.CHANNEL, HoldKind.PERSON}
 )
 
@@ -179,7 +247,22 @@ def take_refunds(drafts: Sequence[tuple[int, RefundDraft]], *, actor: Actor, now
 
     A refund may come before its order; the order finds it when it is born.
     """
-    changed = refunds.keep(drafts, now=now)
+    _act(refunds.keep(drafts, now=now), actor=actor, now=now)
+
+
+@transaction.atomic
+def tie_refunds(*, actor: Actor, now: datetime) -> int:
+    """Find the orders of refunds that crossed them on the way in; return how many.
+
+    A refund and its order taken in at one moment, each by a worker of its own, do not see
+    each other.
+    """
+    found = refunds.crossed(since=now - timedelta(days=2))
+    _act(found, actor=actor, now=now)
+    return len(found)
+
+
+def _act(changed: Sequence[RefundRequest], *, actor: Actor, now: datetime) -> None:
     if not changed:
         return
     by_order: dict[int, list[RefundRequest]] = defaultdict(list)
@@ -224,10 +307,18 @@ def _too_late(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Refunds that met a parcel on its way: say so, and give the case to after-sales."""
+    """Refunds that met a parcel on its way: say so, and give the case to after-sales.
+
+    A refund that was given without ever being asked for is a case as well.
+    """
     for work in works:
+        if work.status not in GONE:
+            continue
         asked = [r for r in by_order[work.id] if r.state == "in_progress"]
-        if work.status not in GONE or not asked:
+        given = [r for r in by_order[work.id] if r.state == "refunded"]
+        if given and not asked and not fulfillment.had_task(work.id, Stage.AFTER_SALES):
+            asked = given
+        if not asked:
             continue
         stopped = Parcel.objects.filter(order_id=work.id, state=Parcel.State.SHIPPED).exists()
         reason = f"发货后退款 ¥{asked[0].amount}"

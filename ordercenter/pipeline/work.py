@@ -47,6 +47,7 @@ class Line:
     listing_version: int | None = None
     fresh: bool = False
     mapped_now: bool = False
+    priced_now: bool = False
 
 
 @dataclass(slots=True)
@@ -121,6 +122,7 @@ class Work:
     lines: list[Line] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
     receiver_problem: str = ""
+    money_problem: str = ""
     open_holds: dict[HoldKey, int] = field(default_factory=dict)
     opening: dict[HoldKey, HoldDraft] = field(default_factory=dict)
     closing: dict[HoldKey, str] = field(default_factory=dict)
@@ -167,6 +169,11 @@ class Work:
         keys = set(self.opening) | (set(self.open_holds) - set(self.closing))
         return any(not kinds or key[0] in kinds for key in keys)
 
+    def held_by_code(self, kind: HoldKind, code: str) -> bool:
+        """Whether this one hold will be open."""
+        key = (kind.value, code)
+        return key in self.opening or (key in self.open_holds and key not in self.closing)
+
     def change(self, name: str, value: Any) -> None:
         """Set a field and remember what it was."""
         before = getattr(self, name)
@@ -210,6 +217,7 @@ _UPDATED: Final = (
     ("payable_amount", "numeric"), ("paid_at", "timestamptz"), ("province", "text"),
     ("city", "text"), ("district", "text"), ("receiver_masked", "text"),
     ("receiver_sealed", "bytea"), ("seller_memo", "text"), ("priority", "smallint"),
+    ("freight", "numeric"),
 )  # fmt: skip
 
 
@@ -312,7 +320,7 @@ def _update(works: Sequence[Work]) -> None:
     )
 
 
-def _write_lines(works: Iterable[Work]) -> None:
+def _write_lines(works: Sequence[Work]) -> None:
     fresh = [(w.id, ln) for w in works for ln in w.lines if ln.fresh]
     if fresh:
         rest = [name for name in _LINE_FIELDS if name not in {"id", "order_id"}]
@@ -328,6 +336,12 @@ def _write_lines(works: Iterable[Work]) -> None:
          ("listing_version", "int")],
         [(ln.id, ln.sku_id, ln.bundle_id, ln.listing_version) for ln in mapped],
     )  # fmt: skip
+    priced = [ln for w in works for ln in w.lines if ln.priced_now and not ln.fresh]
+    update_rows(
+        "orders_orderline",
+        [("id", "bigint"), ("unit_price", "numeric"), ("amount", "numeric")],
+        [(ln.id, ln.unit_price, ln.amount) for ln in priced],
+    )
 
 
 def _open_holds(works: Iterable[Work], *, actor: Actor, now: datetime) -> None:

@@ -65,10 +65,17 @@ def database_from_url(url: str) -> dict[str, Any]:
     }
 
 
+def _process_name() -> str:
+    name = Path(sys.argv[0]).name
+    return sys.argv[1] if name == "manage.py" and len(sys.argv) > 1 else name
+
+
 def database(url: str) -> dict[str, Any]:
     found = database_from_url(url) if url else dict(connection_settings(DATA_DIR))
     options = {
-        "application_name": f"ordercenter {Path(sys.argv[0]).name}"[:60],
+        # "ordercenter work", "ordercenter qcluster", "ordercenter uvicorn": who is connected
+        # shows in pg_stat_activity, and `manage.py status` counts them.
+        "application_name": f"ordercenter {_process_name()}"[:60],
         "options": "-c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000",
         **found.pop("OPTIONS", {}),
     }

@@ -1,1 +1,1 @@
-"""Measurements anyone can repeat: each beside its baseline, in one run, on a database of its own."""
+"""Measurements anyone can repeat: each beside its baseline, in one run, on its own database."""

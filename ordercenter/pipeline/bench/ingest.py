@@ -76,7 +76,8 @@ def _line(n: int, index: int, code: str, price: Decimal, *, cheap: bool) -> dict
         "oid": 10**18 + n if index == 0 else 2 * 10**18 + n * 10 + index,
         "sku_id": code, "outer_sku_id": "", "title": "家居用品", "num": 1, "price": str(price),
         "payment": str(paid), "divide_order_fee": str(paid), "total_fee": str(price),
-        "status": "WAIT_SELLER_SEND_GOODS", "refund_status": "NO_REFUND", "num_iid": 690000000000 + n,
+        "status": "WAIT_SELLER_SEND_GOODS", "refund_status": "NO_REFUND",
+        "num_iid": 690000000000 + n,
     }  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def _drain(limit: int) -> tuple[int, float, list[tuple[int, float]]]:
     """Work the inbox off; (orders, seconds, [(orders, seconds) of each batch])."""
     began = time.perf_counter()
     done = 0
-    batches = []
+    batches: list[tuple[int, float]] = []
     while True:
         at = time.perf_counter()
         passed = intake.run(limit=limit)

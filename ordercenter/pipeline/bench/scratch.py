@@ -28,7 +28,7 @@ def scratch_database() -> Iterator[None]:
     _clear()
     connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
-        demo.load(SELLER, sandbox_url="http://127.0.0.1:9", password="bench-only")
+        demo.load(SELLER, sandbox_url="http://127.0.0.1:9", password="bench-only")  # noqa: S106 - gone with the database
         places = VirtualWarehouse.objects.values_list("pk", flat=True)
         skus = list(Sku.objects.values_list("pk", flat=True))
         for place in places:
@@ -46,7 +46,7 @@ def scratch_database() -> Iterator[None]:
 
 def _clear() -> None:
     """Drop the scratch database, also one that a killed run left with its sessions."""
-    with connection._nodb_cursor() as cursor:  # noqa: SLF001 - Django's own way to reach no database
+    with connection._nodb_cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
 
 

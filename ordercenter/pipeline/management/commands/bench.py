@@ -5,10 +5,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ordercenter.pipeline.bench import ingest, reserve
+from ordercenter.pipeline.bench import ingest, reserve, wall
 from ordercenter.pipeline.bench.scratch import durability, scratch_database
 
-NAMES = ("ingest", "reserve_hot")
+NAMES = ("ingest", "reserve_hot", "wall")
 
 
 class Command(BaseCommand):
@@ -20,6 +20,9 @@ class Command(BaseCommand):
         parser.add_argument("--batch", type=int, default=500)
         parser.add_argument("--rounds", type=int, default=5)
         parser.add_argument("--workers", type=int, default=2)
+        parser.add_argument("--url", default="http://127.0.0.1:8000", help="wall：运行中的演示系统")
+        parser.add_argument("--pushes", type=int, default=200)
+        parser.add_argument("--rate", type=float, default=4.0)
         parser.add_argument("--json", action="store_true", dest="as_json")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -27,6 +30,11 @@ class Command(BaseCommand):
             raise CommandError("--orders 太少，每轮至少 100 单")
         found: dict[str, Any] = {}
         for name in options["names"]:
+            if name == "wall":
+                found[name] = wall.run(
+                    url=options["url"], count=options["pushes"], rate=options["rate"]
+                )
+                continue
             with scratch_database():
                 found[name] = self.measure(name, options) | {"settings": durability()}
         if options["as_json"]:
