@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from django.db.models import Exists, OuterRef
+
 from fulfillment.models import RefundRequest
 from ordercenter.orders.contracts import RefundDraft
 from ordercenter.orders.models import SalesOrder
@@ -62,7 +64,7 @@ def _order(shop_id: int, draft: RefundDraft) -> SalesOrder | None:
 
 
 def waiting(keys: Collection[OrderKey]) -> dict[OrderKey, list[RefundRequest]]:
-    """Refunds that came before their orders."""
+    """Refunds that came before their orders; locked, so that none changes meanwhile."""
     found: dict[OrderKey, list[RefundRequest]] = defaultdict(list)
     if not keys:
         return found
@@ -71,10 +73,32 @@ def waiting(keys: Collection[OrderKey]) -> dict[OrderKey, list[RefundRequest]]:
         order=None,
         shop_id__in={shop for shop, _ in wanted},
         channel_number__in={number for _, number in wanted},
-    )
+    ).select_for_update(no_key=True)
     for row in rows:
         if (row.shop_id, row.channel_number) in wanted:
             found[row.shop_id, row.channel_number].append(row)
+    return found
+
+
+def crossed(*, since: datetime) -> list[RefundRequest]:
+    """Tie refunds that know no order to orders that are there after all; return them, locked."""
+    lost = (
+        RefundRequest.objects.filter(order=None, created_at__gte=since)
+        .filter(
+            Exists(
+                SalesOrder.objects.filter(
+                    shop_id=OuterRef("shop_id"), channel_number=OuterRef("channel_number")
+                )
+            )
+        )
+        .select_for_update(no_key=True, skip_locked=True)
+    )
+    found = list(lost)
+    for request in found:
+        request.order = SalesOrder.objects.get(
+            shop_id=request.shop_id, channel_number=request.channel_number
+        )
+        request.save(update_fields=["order"])
     return found
 
 

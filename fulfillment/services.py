@@ -136,6 +136,11 @@ def close_tasks(
     return tasks.update(state=state, done_at=now, done_by=by[:150])
 
 
+def had_task(order_id: int, stage: Stage) -> bool:
+    """Whether somebody has, or had, this to do with the order."""
+    return StageTask.objects.filter(order_id=order_id, stage=stage.value).exists()
+
+
 @dataclass(frozen=True, slots=True)
 class Stopped:
     """What stopping the parcels of an order came to."""
