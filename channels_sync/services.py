@@ -19,9 +19,14 @@ FIRST_WAIT: Final = timedelta(seconds=5)
 LONGEST_WAIT: Final = timedelta(minutes=30)
 
 
+def storable(text: str, limit: int) -> str:
+    """Somebody else's words as a column takes them: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "").encode(errors="replace").decode()[:limit]
+
+
 def digest(message: RawMessage) -> bytes:
     """What makes two messages the same message: kind and bytes, or the event they announce."""
-    told = message.event_id.encode() if message.event_id else message.body
+    told = message.event_id.encode(errors="replace") if message.event_id else message.body
     return hashlib.blake2b(message.kind.encode() + b"\0" + told, digest_size=16).digest()
 
 
@@ -39,8 +44,8 @@ def store(
         return 0
     now = now or clock_now()
     rows = [
-        (shop_id, carrier, source.value, m.kind.value, m.channel_number[:64], m.event_id[:100],
-         digest(m), m.body, now)
+        (shop_id, carrier, source.value, m.kind.value, storable(m.channel_number, 64),
+         storable(m.event_id, 100), digest(m), m.body, now)
         for m in messages
     ]  # fmt: skip
     with connection.cursor() as cursor:
@@ -118,7 +123,7 @@ def park(reasons: Mapping[int, str], *, now: datetime) -> None:
         state=InboxMessage.State.DEAD, done_at=now, leased_until=None
     )
     for pk, reason in reasons.items():
-        InboxMessage.objects.filter(pk=pk).update(error=reason[:500])
+        InboxMessage.objects.filter(pk=pk).update(error=storable(reason, 500))
 
 
 def try_again(message_ids: Collection[int], reason: str, *, now: datetime) -> None:
@@ -129,7 +134,7 @@ def try_again(message_ids: Collection[int], reason: str, *, now: datetime) -> No
             "state = CASE WHEN attempts + 1 >= %s THEN 'dead' ELSE 'new' END, "
             "leased_until = %s + least(interval '5 minutes', interval '1 second' * (2 ^ attempts)) "
             "WHERE id = ANY(%s)",
-            [reason[:500], InboxMessage.MAX_ATTEMPTS, now, list(message_ids)],
+            [storable(reason, 500), InboxMessage.MAX_ATTEMPTS, now, list(message_ids)],
         )
 
 
@@ -176,7 +181,7 @@ def put_off(message: OutboundMessage, error: str, *, wait: float | None, now: da
     OutboundMessage.objects.filter(pk=message.pk).update(
         state=OutboundMessage.State.DEAD if given_up else OutboundMessage.State.WAITING,
         due_at=due,
-        error=error[:300],
+        error=storable(error, 300),
     )
 
 
@@ -190,8 +195,8 @@ def cursor_failed(shop_id: int, error: ConnectorError, *, now: datetime) -> None
         failures=F("failures") + 1,
         last_error_at=now,
         error_class=error.error.klass.value,
-        error_code=(error.error.sub_code or error.error.code)[:80],
-        error_message=error.error.message[:300],
+        error_code=storable(error.error.sub_code or error.error.code, 80),
+        error_message=storable(error.error.message, 300),
         next_due_at=now + timedelta(seconds=wait),
         leased_until=None,
     )
