@@ -1,5 +1,6 @@
 """What carriers tell of our parcels: every scan once, and the last one signs the order."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -21,12 +22,13 @@ def take_pushes(
 ) -> dict[int, str]:
     """Read pushed scans (message, carrier, bytes); return the unreadable with their reasons."""
     unreadable: dict[int, str] = {}
+    told: dict[str, list[TraceEventDraft]] = defaultdict(list)
     for pk, carrier, body in pushes:
         try:
-            events = reading(carrier).read_push(CarrierPush("", {}, body))
+            told[carrier] += reading(carrier).read_push(CarrierPush("", {}, body))
         except UnreadablePush as reason:
             unreadable[pk] = str(reason)
-            continue
+    for carrier, events in sorted(told.items()):
         take_events(carrier, events, actor=actor, now=now)
     return unreadable
 
@@ -39,7 +41,8 @@ def take_events(
     Return how many were new. A scan told twice is kept once.
     """
     numbers = {event.number for event in events}
-    waybills = {w.number: w for w in Waybill.objects.filter(carrier=carrier, number__in=numbers)}
+    known = Waybill.objects.filter(carrier=carrier, number__in=numbers, state=Waybill.State.LIVE)
+    waybills = {w.number: w for w in known}
     rows = [
         TraceEvent(
             waybill=waybills[e.number],
