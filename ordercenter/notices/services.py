@@ -51,12 +51,13 @@ def send_due(client: httpx.Client, *, now: datetime) -> str:
         recently = Notice.objects.filter(
             robot=robot, sent_at__gte=now - timedelta(minutes=1)
         ).count()
-        for notice in _claim(robot, limit=max(0, A_MINUTE - recently), now=now):
-            if _send(robot, notice, client, now=now):
-                sent += 1
-            else:
+        mine = _claim(robot, limit=max(0, A_MINUTE - recently), now=now)
+        for place, notice in enumerate(mine, 1):
+            if not _send(robot, notice, client, now=now):
                 failed += 1
+                _leave(mine[place:], until=notice.pk)
                 break
+            sent += 1
     return f"{sent} notices sent, {failed} failed"
 
 
@@ -70,6 +71,14 @@ def _claim(robot: Robot, *, limit: int, now: datetime) -> list[Notice]:
             due_at=now + LEASE, tries=F("tries") + 1
         )
     return mine
+
+
+def _leave(notices: Sequence[Notice], *, until: int) -> None:
+    """Not tried, so not counted: they wait as long as the one that failed before them."""
+    due_at = Notice.objects.values_list("due_at", flat=True).get(pk=until)
+    Notice.objects.filter(pk__in=[n.pk for n in notices]).update(
+        due_at=due_at, tries=F("tries") - 1
+    )
 
 
 def _send(robot: Robot, notice: Notice, client: httpx.Client, *, now: datetime) -> bool:
