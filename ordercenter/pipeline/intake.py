@@ -37,7 +37,9 @@ from ordercenter.pipeline.work import Work, load, new_lines
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 500
-KINDS: Final = (MessageKind.ORDER, MessageKind.REFUND, MessageKind.TRACE)
+KINDS: Final = (MessageKind.ORDER, MessageKind.REFUND)
+SCANS: Final = (MessageKind.TRACE,)
+Kinds = tuple[MessageKind, ...]
 
 
 @dataclass(slots=True)
@@ -57,31 +59,46 @@ def reader(channel: str) -> Connector:
 
 
 def run(*, limit: int = BATCH, actor: Actor = PIPELINE) -> Passed:
-    """Work one batch off the inbox; return what became of it. Safe on several workers."""
-    return _attempt(None, limit=limit, actor=actor, result=Passed())
+    """Work one batch off the inbox; return what became of it. Safe on several workers.
+
+    Orders and refunds go together, carriers' scans by themselves: each pass locks all its
+    order rows at once.
+    """
+    result = Passed()
+    for kinds in (KINDS, SCANS):
+        _attempt(kinds, None, limit=limit, actor=actor, result=result)
+    return result
 
 
 def _attempt(
-    only: Collection[int] | None, *, limit: int, actor: Actor, result: Passed, again: bool = True
-) -> Passed:
+    kinds: Kinds,
+    only: Collection[int] | None,
+    *,
+    limit: int,
+    actor: Actor,
+    result: Passed,
+    again: bool = True,
+) -> None:
     claimed: list[Claimed] = []
     try:
         with transaction.atomic():
-            claimed = channels.claim(KINDS, limit=limit, only=only)
+            claimed = channels.claim(kinds, limit=limit, only=only)
             if claimed:
                 _work_off(claimed, actor=actor, result=result)
     except Exception as error:
         ids = [message.id for message in claimed]
         if isinstance(error, IntegrityError | OperationalError) and again:
             # Two workers met on one order, or a lock took too long: the second look sees it.
-            return _attempt(ids or only, limit=limit, actor=actor, result=result, again=False)
+            _attempt(kinds, ids or only, limit=limit, actor=actor, result=result, again=False)
+            return
         if not ids:
             raise
-        _isolate(ids, error, actor=actor, result=result)
-    return result
+        _isolate(kinds, ids, error, actor=actor, result=result)
 
 
-def _isolate(ids: Sequence[int], error: Exception, *, actor: Actor, result: Passed) -> None:
+def _isolate(
+    kinds: Kinds, ids: Sequence[int], error: Exception, *, actor: Actor, result: Passed
+) -> None:
     """Halve the batch around a failure; what fails alone waits, and is parked in the end."""
     if len(ids) == 1:
         logger.error("message %s failed: %s", ids[0], type(error).__name__, exc_info=error)
@@ -94,7 +111,7 @@ def _isolate(ids: Sequence[int], error: Exception, *, actor: Actor, result: Pass
         return
     middle = len(ids) // 2
     for half in (ids[:middle], ids[middle:]):
-        _attempt(half, limit=len(half), actor=actor, result=result)
+        _attempt(kinds, half, limit=len(half), actor=actor, result=result)
 
 
 def _work_off(claimed: Sequence[Claimed], *, actor: Actor, result: Passed) -> None:
@@ -104,6 +121,7 @@ def _work_off(claimed: Sequence[Claimed], *, actor: Actor, result: Passed) -> No
     unreadable |= traces.take_pushes(
         [(m.id, m.carrier, m.body) for m in pushed], actor=actor, now=now
     )
+    _lock_ahead(orders, refund_drafts)
     result.orders += len(take_drafts(orders, actor=actor, now=now))
     updates.take_refunds(refund_drafts, actor=actor, now=now)
     if unreadable:
@@ -132,6 +150,18 @@ def _read(
         except Unreadable as reason:
             unreadable[message.id] = str(reason)
     return orders, refund_drafts, unreadable
+
+
+def _lock_ahead(
+    orders: Sequence[tuple[int, OrderDraft]], refund_drafts: Sequence[tuple[int, RefundDraft]]
+) -> None:
+    """Lock every stored order of the batch in primary-key order before anything else.
+
+    Refunds are worked after the drafts have locked stock; an order first locked then would
+    turn the lock order round.
+    """
+    known = _known({(shop, draft.channel_number) for shop, draft in (*orders, *refund_drafts)})
+    list(SalesOrder.objects.locked(known.values()).values_list("pk", flat=True))
 
 
 def take_drafts(
