@@ -160,7 +160,9 @@ def _lock_ahead(
     Refunds are worked after the drafts have locked stock; an order first locked then would
     turn the lock order round.
     """
-    known = _known({(shop, draft.channel_number) for shop, draft in (*orders, *refund_drafts)})
+    keys = {(shop, draft.channel_number) for shop, draft in orders}
+    keys |= {(shop, draft.channel_number) for shop, draft in refund_drafts}
+    known = _known(keys)
     list(SalesOrder.objects.locked(known.values()).values_list("pk", flat=True))
 
 
