@@ -14,6 +14,9 @@ from ordercenter.core.bulk import copy_rows, dumps
 from ordercenter.core.clock import now as clock_now
 
 CHAIN_LOCK: Final = 7_205_001
+LATE: Final = 20_000
+"""How many younger records may be linked before one that commits late is given up on; the
+invariant over unlinked records would show it."""
 GENESIS: Final = b"\0" * 32
 
 _COLUMNS: Final = (
@@ -103,9 +106,10 @@ def link_pending(limit: int = 5000) -> int:
         cursor.execute(
             f"SELECT {_ROW} FROM audit_auditrecord r "  # noqa: S608 - constant text
             "LEFT JOIN audit_auditlink l ON l.record_id = r.id "
-            "WHERE l.seq IS NULL AND r.created_at > now() - interval '2 days' "
+            "WHERE l.seq IS NULL AND r.id > "
+            "(SELECT coalesce(max(record_id), 0) FROM audit_auditlink) - %s "
             "ORDER BY r.id LIMIT %s",
-            [limit],
+            [LATE, limit],
         )
         links = []
         for row in cursor.fetchall():
