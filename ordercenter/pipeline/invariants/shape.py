@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from django.db.backends.utils import CursorWrapper
@@ -56,8 +57,8 @@ class Invariant:
     def broken(self, look: Look) -> list[Row]:
         found = look.rows(self.sql, **self.params) if self.sql else []
         if self.also is not None and len(found) < look.limit:
-            found.extend(self.also(look))
-        return found[: look.limit]
+            found.extend(islice(self.also(look), look.limit - len(found)))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
