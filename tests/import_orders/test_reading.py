@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -237,8 +238,7 @@ def test_a_body_that_is_no_sheet_order_is_unreadable(body: bytes) -> None:
 def test_rows_that_do_not_fit_their_rules_are_unreadable_not_a_crash(tmp_path: Path) -> None:
     [document] = documents(write(tmp_path, text(row("1001"))), mapping())
     whole = json.loads(document.message.body)
-    broken: dict[str, object]
-    for broken in (
+    wrong: tuple[dict[str, Any], ...] = (
         {"rows": [["2", *row("1001")]]},
         {"rows": [[2, 7, *row("1001")[1:]]]},
         {"rows": ["text"]},
@@ -246,7 +246,8 @@ def test_rows_that_do_not_fit_their_rules_are_unreadable_not_a_crash(tmp_path: P
         {"columns": ["单号"]},
         {"rules": {"columns": {"order_number": 7}}},
         {"rules": "none"},
-    ):
+    )
+    for broken in wrong:
         with pytest.raises(Unreadable):
             read(json.dumps({**whole, **broken}).encode())
 

@@ -29,13 +29,15 @@ class _Bar(AbstractContextManager["_Bar"]):
 
     def __init__(self, sheet: Sheet) -> None:
         self._sheet = sheet
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[told]}"),
             TimeElapsedColumn(),
-            console=Console(stderr=True),
+            console=console,
+            disable=not console.is_terminal,  # a log wants the one line of a refusal, no bars
         )
         self._task: TaskID | None = None
 
