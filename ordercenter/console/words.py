@@ -30,7 +30,8 @@ def age_in_words(moment: datetime | None, now: datetime) -> str:
 def money(amount: Decimal, currency: str) -> str:
     """``¥1,234.50``; a currency without a sign of its own is named."""
     sign = _SIGNS.get(currency)
-    return f"{sign}{amount:,.2f}" if sign else f"{currency} {amount:,.2f}"
+    minus = "-" if amount < 0 else ""
+    return f"{minus}{sign}{abs(amount):,.2f}" if sign else f"{currency} {amount:,.2f}"
 
 
 def color(text: str) -> str:

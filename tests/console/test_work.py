@@ -228,7 +228,7 @@ def test_finance_sees_the_amounts_side_by_side_and_confirms(as_role: AsRole) -> 
     page = client.get(f"/work/{task.pk}/").content.decode()
     assert "¥100.00" in page
     assert "¥99.00" in page
-    assert "¥-1.00" in page
+    assert "-¥1.00" in page
     assert client.post(f"/work/{task.pk}/done/").status_code == 302
     task.refresh_from_db()
     assert task.state == StageTask.State.DONE
