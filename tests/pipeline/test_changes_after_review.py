@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -60,7 +61,7 @@ def paid(told: OrderDraft) -> OrderDraft:
     ids=["no receiver", "odd total"],
 )
 def test_an_order_that_comes_closed_is_held_by_nothing(
-    shop: Shop, change: dict[str, object]
+    shop: Shop, change: dict[str, Any]
 ) -> None:
     (order,) = take_in(shop, draft(status=ChannelStatus.CLOSED, **change))
     assert order.status == "canceled"
