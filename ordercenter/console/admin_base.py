@@ -26,7 +26,7 @@ from ordercenter.console.access import may_any
 from ordercenter.console.reasons import LONGEST, SHORTEST, checked_reason
 from ordercenter.core.actor import Actor
 from ordercenter.core.errors import OrderCenterError
-from ordercenter.core.policy import Can, sees_all
+from ordercenter.core.policy import SCOPED, Can, roles_of, sees_all
 from ordercenter.orders.models import SalesOrder
 
 if TYPE_CHECKING:
@@ -98,12 +98,10 @@ class Guarded(ModelAdmin[_M], Generic[_M]):
         if visible_to is not None:
             visible: models.QuerySet[_M] = visible_to(request.user)
             return visible
-        if sees_all(request.user):
-            return rows
-        if self.order_path:
+        if self.order_path and not sees_all(request.user):
             orders = SalesOrder.objects.visible_to(request.user)
             return rows.filter(**{f"{self.order_path}__in": orders.values("pk")})
-        if self.shop_path:
+        if self.shop_path and roles_of(request.user) <= SCOPED:
             return rows.filter(**{f"{self.shop_path}__shopassignment__user": request.user})
         return rows
 
