@@ -2,8 +2,8 @@
 
 A rule is ``{"code", "name", "tier", "tag", "queue", "all": [condition, …]}``; a condition is
 ``{"fact", …parameters, "op", "value"}``. Every condition must hold for a hit. The worst tier
-wins, whoever found it. A fact that is unknown asks for review; a fact that does not apply to
-an order is passed over.
+wins, whoever found it. A fact that is unknown asks for review unless another condition of the
+rule fails anyway; a fact that does not apply to an order is passed over.
 """
 
 import operator
@@ -31,6 +31,8 @@ KEYS: Final[Mapping[str, str]] = {
     "address": "收货地址",
     "ip": "IP",
 }
+MAX_CODE: Final = 40
+MAX_WINDOW: Final = 31 * 86_400
 TIERS: Final = ("0", "1", "2", "3")
 _OP_WORDS: Final = {">=": "达到", ">": "超过", "<": "低于", "<=": "不高于", "==": "等于"}
 
@@ -105,6 +107,8 @@ FACTS: Final = frozenset(
 
 def compile_rules(version: int, rules: Sequence[Mapping[str, Any]]) -> CompiledRules:
     """Check a rule set and make it ready. Raises InvalidInput naming the rule and the fault."""
+    if not isinstance(rules, Sequence) or not all(isinstance(rule, Mapping) for rule in rules):
+        raise InvalidInput(what="规则集必须是规则的列表")
     compiled = tuple(_rule(rule) for rule in rules if rule.get("enabled", True))
     codes = [rule.code for rule in compiled]
     if len(set(codes)) != len(codes):
@@ -115,8 +119,10 @@ def compile_rules(version: int, rules: Sequence[Mapping[str, Any]]) -> CompiledR
 
 def _rule(rule: Mapping[str, Any]) -> Rule:
     code = str(rule.get("code") or "")
-    if not code or str(rule.get("tier")) not in TIERS:
-        raise InvalidInput(what=f"规则“{code or rule.get('name')}”缺少编码或级别")
+    if not code or len(code) > MAX_CODE or str(rule.get("tier")) not in TIERS:
+        raise InvalidInput(
+            what=f"规则“{code or rule.get('name')}”缺少编码（最多 {MAX_CODE} 个字）或级别"
+        )
     conditions = rule.get("all")
     if not isinstance(conditions, list) or not conditions:
         raise InvalidInput(what=f"规则“{code}”没有任何条件")
@@ -133,11 +139,15 @@ def _rule(rule: Mapping[str, Any]) -> Rule:
 
 
 def _condition(code: str, condition: Mapping[str, Any]) -> Condition:
+    if not isinstance(condition, Mapping):
+        raise InvalidInput(what=f"规则“{code}”的条件写法不认识：{condition}")
     name, op = str(condition.get("fact")), str(condition.get("op"))
     if name not in FACTS or op not in OPERATORS:
         raise InvalidInput(what=f"规则“{code}”的条件写法不认识：{name} {op}")
-    keys = tuple(str(key) for key in condition.get("keys", ()))
-    window = int(condition.get("window_seconds", 0))
+    keys = tuple(map(str, condition.get("keys", ())))
+    window = condition.get("window_seconds", 0)
+    if not isinstance(window, int) or isinstance(window, bool) or not 0 <= window <= MAX_WINDOW:
+        raise InvalidInput(what=f"规则“{code}”的时间窗口不对：{window}")
     needs_key = name in {"orders_in_window", "day_amount"}
     if any(key not in KEYS for key in keys) or needs_key != bool(keys):
         raise InvalidInput(what=f"规则“{code}”的识别依据写法不对")
@@ -166,18 +176,15 @@ def judge(subject: Subject, rules: CompiledRules, facts: Mapping[FactSpec, Seen]
 
 def _apply(rule: Rule, facts: Mapping[FactSpec, Seen], shown: Mapping[FactSpec, str]) -> Finding:
     values = tuple([shown[condition.spec] for condition in rule.conditions])
-    hit = True
-    for condition in rule.conditions:
-        value = facts[condition.spec].value
-        if value is None:
-            return Finding(
-                rule.code, hit=True, tier="2", words=f"{rule.name}：缺少判断依据，需人工确认",
-                seen=values, limits=rule.limits, error="unknown fact", tag=rule.tag,
-            )  # fmt: skip
-        hit = hit and _holds(condition, value)
-    if not hit:
+    told = [(condition, facts[condition.spec].value) for condition in rule.conditions]
+    if not all(value is None or _holds(condition, value) for condition, value in told):
         return Finding(rule.code, hit=False, tier=rule.tier, words="", seen=values,
                        limits=rule.limits)  # fmt: skip
+    if any(value is None for _, value in told):
+        return Finding(
+            rule.code, hit=True, tier="2", words=f"{rule.name}：缺少判断依据，需人工确认",
+            seen=values, limits=rule.limits, error="unknown fact", tag=rule.tag,
+        )  # fmt: skip
     said = "；".join(describe(c, facts[c.spec]) for c in rule.conditions)
     orders = tuple(dict.fromkeys(o for c in rule.conditions for o in facts[c.spec].orders))
     return Finding(

@@ -19,7 +19,7 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce
 from ordercenter.notices import services as notices
 from ordercenter.orders.models import OrderHold
-from ordercenter.orders.states import HoldKind, OrderStatus
+from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline import updates
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.work import load, write
@@ -89,6 +89,37 @@ def work_unmapped(*, now: datetime | None = None) -> str:
         now=now,
         what="unmapped orders",
     )
+
+
+def look_again(*, now: datetime | None = None) -> str:
+    """Judge orders again that a younger order was found together with.
+
+    Of two orders of one buyer the first was alone when it was judged; both are to be looked
+    at, as if they had come in one batch.
+    """
+    now = now or clock_now()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT DISTINCT p.id FROM orders_orderhold h "
+                "CROSS JOIN LATERAL jsonb_array_elements_text(h.evidence -> 'orders') AS e(pk) "
+                "JOIN orders_salesorder p ON p.id = e.pk::bigint AND p.status = ANY(%s) "
+                "WHERE h.kind = 'rule' AND h.released_at IS NULL AND h.opened_at >= %s "
+                "AND NOT EXISTS (SELECT 1 FROM orders_orderhold x WHERE x.order_id = p.id "
+                "AND x.kind = 'rule' AND x.code = h.code) "
+                "AND NOT EXISTS (SELECT 1 FROM risk_verdict v WHERE v.order_id = p.id "
+                "AND v.created_at >= h.opened_at) LIMIT %s",
+                [[status.value for status in OPEN - {OrderStatus.RECEIVED}],
+                 now - timedelta(hours=1), BATCH],
+            )  # fmt: skip
+            found = [row[0] for row in cursor.fetchall()]
+        works = load(found)
+        for work in works:
+            work.must_judge, work.reason = True, "与后来的订单一并复核"
+        take(works, actor=PIPELINE, now=now)
+        updates.follow_up([w for w in works if w.touched], actor=PIPELINE, now=now)
+        held = sum(1 for work in works if work.opening)
+    return f"{held} of {len(works)} earlier orders are held, too"
 
 
 def tie_refunds(*, now: datetime | None = None) -> str:

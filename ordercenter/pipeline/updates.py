@@ -238,8 +238,9 @@ ENDED_BY: Final = {
     HoldKind.PAYMENT: Stage.FINANCE_CHECK,
 }
 STOPPING: Final = frozenset(
-    {HoldKind.REFUND, HoldKind.ADDRESS_CHANGE, HoldKind.CHANGED, HoldKind.CHANNEL, HoldKind.PERSON}
-)
+    {HoldKind.REFUND, HoldKind.ADDRESS_CHANGE, HoldKind.CHANGED, HoldKind.CHANNEL,
+     HoldKind.PERSON, HoldKind.RULE}
+)  # fmt: skip
 
 
 def take_refunds(drafts: Sequence[tuple[int, RefundDraft]], *, actor: Actor, now: datetime) -> None:

@@ -60,9 +60,7 @@ def paid(told: OrderDraft) -> OrderDraft:
     [{"receiver": None}, {"payable_amount": Decimal("1.00")}],
     ids=["no receiver", "odd total"],
 )
-def test_an_order_that_comes_closed_is_held_by_nothing(
-    shop: Shop, change: dict[str, Any]
-) -> None:
+def test_an_order_that_comes_closed_is_held_by_nothing(shop: Shop, change: dict[str, Any]) -> None:
     (order,) = take_in(shop, draft(status=ChannelStatus.CLOSED, **change))
     assert order.status == "canceled"
     assert not OrderHold.objects.filter(order=order).exists()

@@ -49,6 +49,7 @@ HOUSEKEEPING: Final[Sequence[Step]] = (
     (1.0, nudge_polls),
     (2.0, jobs.link_audit),
     (3.0, jobs.push_freezes),
+    (2.0, jobs.look_again),
     (5.0, jobs.expire_reservations),
     (5.0, jobs.work_unmapped),
     (5.0, jobs.work_shortages),
