@@ -261,7 +261,7 @@ class RefundRequest(models.Model):
     order = models.ForeignKey(
         SalesOrder, models.PROTECT, null=True, related_name="refunds", verbose_name=_("订单")
     )
-    amount = models.DecimalField(_("金额"), max_digits=14, decimal_places=2)
+    amount = models.DecimalField(_("金额"), max_digits=18, decimal_places=2)
     state = models.CharField(_("状态"), max_length=12)
     state_raw = models.CharField(_("平台状态"), max_length=40)
     return_goods = models.BooleanField(_("退货"))

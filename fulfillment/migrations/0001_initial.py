@@ -145,7 +145,7 @@ class Migration(migrations.Migration):
                 ('refund_id', models.CharField(max_length=64, verbose_name='退款单号')),
                 ('channel_number', models.CharField(max_length=64, verbose_name='平台单号')),
                 ('channel_line_id', models.CharField(max_length=64, verbose_name='平台子单号')),
-                ('amount', models.DecimalField(decimal_places=2, max_digits=14, verbose_name='金额')),
+                ('amount', models.DecimalField(decimal_places=2, max_digits=18, verbose_name='金额')),
                 ('state', models.CharField(max_length=12, verbose_name='状态')),
                 ('state_raw', models.CharField(max_length=40, verbose_name='平台状态')),
                 ('return_goods', models.BooleanField(verbose_name='退货')),

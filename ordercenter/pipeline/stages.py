@@ -34,6 +34,7 @@ from fulfillment.models import CarrierAccount, Parcel, Stage, StageTask, Waybill
 from inventory import services as inventory
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import record
+from ordercenter.catalog.models import Channel
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound, OrderCenterError
@@ -449,8 +450,9 @@ def ship_parcel(
         order, Action.PARCEL_SHIPPED, {"parcel": parcel.number, "waybill": waybill.number},
         actor=actor, to=None if left else OrderStatus.SHIPPED,
     )  # fmt: skip
-    _tell_channel(order, parcel, waybill, now=now)
-    fulfillment.open_tasks([fulfillment.TaskRequest(order.pk, Stage.NOTIFY)], now=now)
+    if order.shop.channel != Channel.FILE:  # an order from a sheet has no platform to tell
+        _tell_channel(order, parcel, waybill, now=now)
+        fulfillment.open_tasks([fulfillment.TaskRequest(order.pk, Stage.NOTIFY)], now=now)
     announce("orders", order_id=order.pk)
 
 

@@ -195,7 +195,8 @@ R8: Final = """
 R10: Final = """
     SELECT '发出的包裹没有发货回传' AS why, 'parcel' AS kind, p.id,
            jsonb_build_object('parcel', p.number, 'order', p.order_id) AS facts
-    FROM fulfillment_parcel p
+    FROM fulfillment_parcel p JOIN orders_salesorder o ON o.id = p.order_id
+    JOIN catalog_shop s ON s.id = o.shop_id AND s.channel <> 'file'
     WHERE p.shipped_at IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM channels_sync_outboundmessage m WHERE m.order_id = p.order_id
           AND m.kind = 'ship' AND starts_with(m.key, 'ship:' || p.number || ':'))
