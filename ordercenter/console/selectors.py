@@ -153,6 +153,8 @@ class Offer:
     send_away: bool = False
     cancel: bool = False
     freeze: bool = False
+    map_goods: bool = False
+    """The codes wait for somebody to tie them to our SKUs; this user may."""
     left_over: tuple[str, ...] = ()
     """Reasons that would stay after a release."""
 
@@ -177,6 +179,8 @@ def offer(user: AnyUser, order: SalesOrder, holds: Sequence[OrderHold]) -> Offer
         and OrderStatus(order.status) in OPEN
         and all(hold.tier != Tier.FREEZE for hold in holds),
         freeze=allows(user, Can.FREEZE) and OrderStatus(order.status) in OPEN,
+        map_goods=allows(user, Can.EDIT_MAPPING)
+        and any(hold.kind == HoldKind.UNMAPPED for hold in holds),
         left_over=tuple(hold.words for hold in holds if hold.pk not in release),
     )
 
