@@ -67,6 +67,8 @@ def database_from_url(url: str) -> dict[str, Any]:
 
 def _process_name() -> str:
     name = Path(sys.argv[0]).name
+    if name == "__main__.py":
+        return Path(sys.argv[0]).parent.name
     return sys.argv[1] if name == "manage.py" and len(sys.argv) > 1 else name
 
 

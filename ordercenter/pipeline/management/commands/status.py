@@ -74,7 +74,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", dest="as_json")
 
-    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+    def handle(self, *args: Any, **options: Any) -> None:
         found = collect()
         if options["as_json"]:
             self.stdout.write(json.dumps(found, ensure_ascii=False, default=str))
