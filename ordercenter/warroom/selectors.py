@@ -30,7 +30,8 @@ STUCK: Final = timedelta(hours=6)
 SPARK_MINUTES: Final = 60
 RUSH_ROWS: Final = 10
 INTERCEPTION_ROWS: Final = 8
-HOLD_ROWS: Final = 9
+HOLD_ROWS: Final = 7
+SHOP_ROWS: Final = 8
 MANY_FAILURES: Final = 3
 
 
@@ -156,7 +157,8 @@ class Board:
     stages: Sequence[StageRow]
     all_holds: Sequence[HoldRow]
     """Every reason there is; the board has room for the first."""
-    shops: Sequence[ShopRow]
+    all_shops: Sequence[ShopRow]
+    """The worst first, likewise."""
     interceptions: Sequence[Interception]
     rush: Sequence[RushRow]
     lines: Lines
@@ -182,6 +184,14 @@ class Board:
     @property
     def holds(self) -> Sequence[HoldRow]:
         return self.all_holds[:HOLD_ROWS]
+
+    @property
+    def shops(self) -> Sequence[ShopRow]:
+        return self.all_shops[:SHOP_ROWS]
+
+    @property
+    def more_shops(self) -> int:
+        return len(self.all_shops[SHOP_ROWS:])
 
     @property
     def late_count(self) -> int:
@@ -221,7 +231,7 @@ def board(now: datetime) -> Board:
         statuses=_statuses(now),
         stages=_stages(now),
         all_holds=holds,
-        shops=_shops(now, day),
+        all_shops=_shops(now, day),
         interceptions=_interceptions(),
         rush=_rush(now),
         lines=lines,

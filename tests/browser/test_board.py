@@ -191,4 +191,4 @@ def test_the_board_fits_its_screen(visit: Callable[..., Visitor], size: tuple[in
         )
         assert cut_off == []
         expect(page.locator("#shops")).to_contain_text("另有 4 家店铺")
-        expect(page.locator("#holds")).to_contain_text("另有 4 种原因")
+        expect(page.locator("#holds")).to_contain_text("另有 5 种原因")

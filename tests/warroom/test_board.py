@@ -1,7 +1,7 @@
 """The board's figures against rows, its price in queries, and what it never shows."""
 
+import itertools
 import threading
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -308,24 +308,43 @@ def test_without_a_database_the_page_says_since_when_and_nothing_else(
     assert access.outage.since is None
 
 
+class CountedLock:
+    """A lock that says when so many have come to it."""
+
+    def __init__(self, expected: int, arrived: threading.Event) -> None:
+        self._lock = threading.Lock()
+        self._expected = expected
+        self._arrived = arrived
+        self._count = itertools.count(1)
+
+    def __enter__(self) -> None:
+        if next(self._count) == self._expected:
+            self._arrived.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def test_everybody_who_asks_together_shares_one_reading_begun_after_the_question(
-    run_together: Callable[..., list[Any]],
+    run_together: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began: list[float] = []
-    release = threading.Event()
+    began = itertools.count(1)
+    reading = threading.Event()
+    everybody_asked = threading.Event()
 
     def read() -> int:
-        began.append(time.monotonic())
-        release.wait(5)
-        return len(began)
+        number = next(began)
+        reading.set()
+        everybody_asked.wait(20)
+        return number
 
     shared = Shared(read)
+    monkeypatch.setattr(shared, "_lock", CountedLock(9, everybody_asked))
     first = threading.Thread(target=shared.get)
     first.start()
-    while not began:
-        time.sleep(0.01)
-    threading.Timer(0.3, release.set).start()
+    reading.wait(20)
     answers = run_together(*[shared.get] * 8)
     first.join()
     assert set(answers) == {2}  # not the reading that had begun before they asked
-    assert len(began) == 2
+    assert next(began) == 3
