@@ -43,16 +43,16 @@ from risk.services import default_rules
 Seller = Mapping[str, Any]
 ACTOR: Final = Actor.job("load_demo")
 PEOPLE: Final = (
-    (Role.OPERATIONS_SUPERVISOR, "yunying", "周", "运营"),
-    (Role.WAREHOUSE_SUPERVISOR, "zhuguan", "李", "主管"),
-    (Role.CEO, "zongjingli", "陈", "总"),
-    (Role.REVIEWER, "shendan", "孙", "审单"),
-    (Role.CLERK, "kefu", "王", "客服"),
-    (Role.FINANCE, "caiwu", "赵", "财务"),
-    (Role.PICKER, "jianhuo", "钱", "拣货"),
-    (Role.PACKER, "dabao", "吴", "打包"),
-    (Role.IT, "it", "郑", "工程师"),
-    (Role.SCREEN, "daping", "办公室", "大屏"),
+    (Role.OPERATIONS_SUPERVISOR, "yunying", "周运营"),
+    (Role.WAREHOUSE_SUPERVISOR, "zhuguan", "李主管"),
+    (Role.CEO, "zongjingli", "陈总"),
+    (Role.REVIEWER, "shendan", "孙审单"),
+    (Role.CLERK, "kefu", "王客服"),
+    (Role.FINANCE, "caiwu", "赵财务"),
+    (Role.PICKER, "jianhuo", "钱拣货"),
+    (Role.PACKER, "dabao", "吴打包"),
+    (Role.IT, "it", "郑工程师"),
+    (Role.SCREEN, "daping", "办公室大屏"),
 )
 
 
@@ -213,12 +213,12 @@ def _rules() -> None:
 
 def _people(password: str) -> list[Login]:
     logins = []
-    for role, username, family, given in PEOPLE:
+    for role, username, name in PEOPLE:
         user = User.objects.filter(username=username).first()
         if user is None:
             word = password or secrets.token_urlsafe(9)
             user = User.objects.create_user(
-                username, password=word, last_name=family, first_name=given,
+                username, password=word, first_name=name,
                 is_staff=True,
             )  # fmt: skip
             logins.append(Login(str(role.label), username, word))
