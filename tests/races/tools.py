@@ -19,15 +19,18 @@ from ordercenter.pipeline.invariants import run_all
 LOCKS: Final = re.compile(
     r"\s+FOR (NO KEY )?UPDATE( OF \S+)?( NOWAIT| SKIP LOCKED)?", re.IGNORECASE
 )
-PATIENCE: Final = 0.4
-"""How long one side waits at the gap for the other. With the lock in place it waits in vain."""
+PATIENCE = 1.0
+"""How long one side waits at the gap for the other, in seconds. With the lock in place it waits
+in vain, and must be done before the other's ``lock_timeout``."""
+SURE: Final = 20.0
+"""How long it waits where nothing keeps the other from coming."""
 
 
 @dataclass
 class Gap:
     """A place between a look and an act where sides may wait for each other, for a while."""
 
-    patience: float = PATIENCE
+    patience: float = field(default_factory=lambda: PATIENCE)
     reached: dict[str, threading.Event] = field(default_factory=dict)
 
     def event(self, name: str) -> threading.Event:
@@ -40,13 +43,14 @@ class Gap:
         return self.event(name).wait(self.patience)
 
 
-def meeting(sides: int, patience: float = PATIENCE) -> Callable[[], None]:
+def meeting(sides: int, seconds: float | None = None) -> Callable[[], None]:
     """Return what holds every side back until all have come, or patience runs out."""
     barrier = threading.Barrier(sides)
+    limit = seconds or PATIENCE
 
     def meet() -> None:
         try:
-            barrier.wait(patience)
+            barrier.wait(limit)
         except threading.BrokenBarrierError:
             return  # the others are held up by the lock, as they should be
 
@@ -64,6 +68,7 @@ def unlocked(patch: pytest.MonkeyPatch, table: str) -> None:
         return plain(self, sql, params)
 
     patch.setattr(CursorWrapper, "execute", execute)
+    patch.setattr(f"{__name__}.PATIENCE", SURE)
 
 
 @contextmanager
