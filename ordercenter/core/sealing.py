@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
@@ -45,9 +46,11 @@ def seal(facts: Mapping[str, Any], *, purpose: str) -> bytes:
 
 
 def unseal(sealed: bytes | memoryview, *, purpose: str) -> dict[str, Any]:
-    """Decrypt what ``seal`` made. Raises ``cryptography.exceptions.InvalidTag`` when altered."""
+    """Decrypt what ``seal`` made. Raises InvalidTag when it is altered, empty, or of a lost key."""
     sealed = bytes(sealed)
-    key, nonce = _keys()[sealed[0]], sealed[1 : 1 + _NONCE]
+    key, nonce = _keys().get(sealed[0] if sealed else -1), sealed[1 : 1 + _NONCE]
+    if key is None or len(sealed) <= 1 + _NONCE:
+        raise InvalidTag
     facts: dict[str, Any] = json.loads(
         _cipher(key).decrypt(nonce, sealed[1 + _NONCE :], purpose.encode())
     )

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import httpx
+from cryptography.exceptions import InvalidTag
 from django.db import transaction
 from django.db.models import F
 
@@ -82,12 +83,16 @@ def _leave(notices: Sequence[Notice], *, until: int) -> None:
 
 
 def _send(robot: Robot, notice: Notice, client: httpx.Client, *, now: datetime) -> bool:
-    secrets: dict[str, Any] = unseal(robot.sealed, purpose=SECRET_PURPOSE)
+    rows = Notice.objects.filter(pk=notice.pk)
+    try:
+        secrets: dict[str, Any] = unseal(robot.sealed, purpose=SECRET_PURPOSE)
+    except InvalidTag:
+        rows.update(state=Notice.State.DEAD, error="机器人密钥无法打开，请重新填写")
+        return False
     access = DingTalkAccess(
         robot.base_url, secrets["access_token"], secrets["secret"], secrets.get("keyword", "")
     )
     sender = DingTalkSender(access, client)
-    rows = Notice.objects.filter(pk=notice.pk)
     try:
         sender.send(notice.title, notice.text)
     except SendLater as error:
