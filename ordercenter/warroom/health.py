@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from django.db.models import BinaryField, Count, F, Func, IntegerField, Max, Min, Q, QuerySet, Value
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
+from channels_sync.contracts import MessageKind
 from channels_sync.models import InboxMessage, OutboundMessage, SyncCursor
 from ordercenter.catalog.models import Channel, Shop
 from ordercenter.warroom.advice import (
@@ -21,6 +23,13 @@ from ordercenter.warroom.advice import (
 )
 from ordercenter.warroom.selectors import MANY_FAILURES, Level, is_silent, level
 
+KINDS: Final[Mapping[str, Promise]] = {
+    MessageKind.ORDER: _("订单"),
+    MessageKind.REFUND: _("退款"),
+    MessageKind.EVENT: _("变更通知"),
+    MessageKind.TRACE: _("物流轨迹"),
+    MessageKind.UNREADABLE: _("无法辨认"),
+}
 SHOWN_BYTES: Final = 4_096
 PER_PAGE: Final = 50
 
@@ -181,11 +190,11 @@ def _shop_health(shop: Shop, ends: _Ends, now: datetime) -> ShopHealth:
 
 def _mode(shop: Shop, cursor: SyncCursor | None) -> str:
     if shop.channel == Channel.FILE:
-        return _("表格导入")
+        return gettext("表格导入")
     if cursor is None:
-        return _("未开通同步")
-    words = _("每 %(seconds)d 秒轮询") % {"seconds": cursor.interval_seconds}
-    return words + _("，并接收推送") if cursor.last_push_at else words
+        return gettext("未开通同步")
+    words = gettext("每 %(seconds)d 秒轮询") % {"seconds": cursor.interval_seconds}
+    return words + gettext("，并接收推送") if cursor.last_push_at else words
 
 
 def _troubles(
@@ -213,7 +222,7 @@ class Quarantined:
     id: int
     source: str
     shop: str
-    kind: str
+    kind: str | Promise
     channel_number: str
     received_at: datetime
     reason: str
@@ -254,6 +263,11 @@ def dead_messages() -> QuerySet[InboxMessage]:
     )
 
 
+def was_replayed(message_id: int) -> bool:
+    """Whether the message is in the inbox and not quarantined, any more."""
+    return InboxMessage.objects.filter(pk=message_id).exclude(state="dead").exists()
+
+
 def quarantine(before: int | None) -> QuarantinePage:
     """Read one page of messages older than ``before``."""
     older = Q(pk__lt=before) if before else Q()
@@ -269,7 +283,7 @@ def _quarantined(row: Any) -> Quarantined:
         id=row.pk,
         source=row.get_source_display(),
         shop=row.shop.name if row.shop else row.carrier,
-        kind=row.kind,
+        kind=KINDS.get(row.kind, row.kind),
         channel_number=row.channel_number,
         received_at=row.received_at,
         reason=row.error,

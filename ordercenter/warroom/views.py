@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now
+from ordercenter.core.errors import NotFound
 from ordercenter.core.policy import Can, allows
 from ordercenter.pipeline import intake
 from ordercenter.warroom import health as lines
@@ -61,7 +62,10 @@ def _quarantine(
 @require_POST
 @page(Can.REPLAY_DEAD)
 def replay(request: HttpRequest, message_id: int) -> HttpResponse:
-    """Put one message back into the inbox, with a reason that goes on record."""
+    """Put one message back into the inbox, with a reason that goes on record.
+
+    Pressed twice it is put back once.
+    """
     reason = request.POST.get("reason", "").strip()
     if len(reason) not in REASON:
         return _quarantine(
@@ -72,7 +76,10 @@ def replay(request: HttpRequest, message_id: int) -> HttpResponse:
             refusal=_("请填写 5 到 500 个字的原因"),
             typed=reason,
         )
-    user = person(request)
-    intake.replay(message_id, user=user, actor=Actor.of(request), reason=reason)
+    try:
+        intake.replay(message_id, user=person(request), actor=Actor.of(request), reason=reason)
+    except NotFound:
+        if not lines.was_replayed(message_id):
+            raise
     messages.success(request, _("消息 %(id)d 已放回收件箱，稍后自动处理") % {"id": message_id})
     return HttpResponseRedirect(reverse("warroom:quarantine"))

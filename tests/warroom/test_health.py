@@ -204,7 +204,10 @@ def test_a_replayed_message_goes_back_to_the_inbox_with_a_record(client: Client)
     assert (message.state, message.attempts) == (InboxMessage.State.NEW, 0)
     record = AuditRecord.objects.get(action=Action.MESSAGE_REPLAYED)
     assert record.reason == "商品映射已补好"
-    assert client.post(address, {"reason": "商品映射已补好"}).status_code == 404  # done already
+    assert client.post(address, {"reason": "商品映射已补好"}).status_code == 302  # pressed twice
+    assert AuditRecord.objects.filter(action=Action.MESSAGE_REPLAYED).count() == 1
+    nowhere = reverse("warroom:replay", args=[message.pk + 1])
+    assert client.post(nowhere, {"reason": "商品映射已补好"}).status_code == 404
 
 
 @pytest.mark.parametrize("reason", ["", "太短了", " 短短 \n", "长" * 501])
