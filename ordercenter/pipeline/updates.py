@@ -178,11 +178,13 @@ def _learn_receiver(work: Work, draft: OrderDraft) -> None:
         ("receiver_sealed", sealed),
     ):
         work.change(name, value)
+    reviewed = not work.held_by_code(HoldKind.INCOMPLETE, "receiver")
     work.receiver_problem = receiver_problem(told)
     if not work.receiver_problem:
         work.unhold(HoldKind.INCOMPLETE, "平台已补全收货信息", code="receiver")
     work.must_judge = True
-    if work.status is S.CLEARED and (not work.is_paid or "paid_at" in work.changes):
+    waiting = not work.is_paid or "paid_at" in work.changes or not reviewed
+    if work.status is S.CLEARED and waiting:
         work.move(S.RESERVED)  # nobody has worked on it yet: the rules look again, that is all
     elif work.status in {S.CLEARED, S.ROUTED}:
         work.hold(
