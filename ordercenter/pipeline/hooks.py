@@ -95,7 +95,8 @@ def channel_hook(request: HttpRequest, channel: str, shop_code: str) -> HttpResp
 @require_POST
 def carrier_hook(request: HttpRequest, carrier: str, token: str = "") -> HttpResponse:
     """One carrier's push of scans."""
-    account = CarrierAccount.objects.filter(code=carrier, is_active=True).first()
+    accounts = CarrierAccount.objects.filter(code=carrier, is_active=True).exclude(sealed=b"")
+    account = accounts.first()
     if account is None or carrier not in CARRIERS:
         raise Http404
     body = _body(request)

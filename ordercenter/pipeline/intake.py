@@ -27,6 +27,7 @@ from ordercenter.core.actor import PIPELINE, Actor
 from ordercenter.core.bulk import next_ids
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import NotFound
+from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.contracts import OrderDraft, RefundDraft
 from ordercenter.orders.models import SalesOrder
@@ -235,3 +236,4 @@ def replay(message_id: int, *, user: AbstractBaseUser, actor: Actor, reason: str
         Action.MESSAGE_REPLAYED, object_type="message", object_id=message.pk, actor=actor,
         reason=reason,
     )  # fmt: skip
+    announce("shops")
