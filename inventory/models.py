@@ -142,7 +142,9 @@ class Reservation(models.Model):
             models.CheckConstraint(condition=Q(quantity__gt=0), name="reservation_positive"),
         ]
         indexes = [
-            models.Index(fields=["order_id"], name="reservation_of_order"),
+            models.Index(
+                fields=["order_id"], name="reservation_of_order", condition=Q(state="active")
+            ),
             models.Index(
                 fields=["expires_at"],
                 name="reservation_expiry",

@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': '库存占用',
                 'verbose_name_plural': '库存占用',
-                'indexes': [models.Index(fields=['order_id'], name='reservation_of_order'), models.Index(condition=models.Q(('expires_at__isnull', False), ('state', 'active')), fields=['expires_at'], name='reservation_expiry')],
+                'indexes': [models.Index(fields=['order_id'], condition=models.Q(('state', 'active')), name='reservation_of_order'), models.Index(condition=models.Q(('expires_at__isnull', False), ('state', 'active')), fields=['expires_at'], name='reservation_expiry')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('state', 'active')), fields=('line', 'level'), name='reservation_once'), models.CheckConstraint(condition=models.Q(('quantity__gt', 0)), name='reservation_positive')],
             },
         ),
