@@ -85,6 +85,21 @@ def test_an_order_of_a_window_not_yet_closed_is_not_missed(world: World) -> None
     assert red(with_order("young", minutes_ago=10)) == {}
 
 
+@pytest.mark.parametrize(("shop", "missed"), [("TB01", {"I3"}), ("JD01", set())])
+def test_an_unpaid_order_is_missed_only_where_the_platform_shows_it(
+    world: World, shop: str, missed: set[str]
+) -> None:
+    unpaid = OutsideOrder(
+        "unpaid", clock_now() - timedelta(minutes=20), Decimal("1.00"), is_paid=False
+    )
+    book = outside()
+    with transaction.atomic():
+        read_long_ago(world)
+        found = red(outside(shops={**book.shops, shop: [*book.orders_of(shop), unpaid]}))
+        transaction.set_rollback(True)
+    assert set(found) == missed
+
+
 def test_an_order_in_quarantine_is_not_missed(world: World) -> None:
     with transaction.atomic():
         InboxMessageFactory.create(
@@ -183,6 +198,7 @@ def test_the_books_of_the_sandbox_can_be_read(monkeypatch: pytest.MonkeyPatch) -
     (order,) = found.orders_of("TB01")
     assert order.number == "9007199254740993"
     assert order.payable == Decimal("100.05")
+    assert not order.is_paid
     assert before <= order.modified_at <= clock_now()
     assert found.waybills == [OutsideWaybill("P-1-W1", ("SF1",), is_void=False)]
 

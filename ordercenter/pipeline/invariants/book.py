@@ -33,11 +33,12 @@ class OutsideOrder:
     number: str
     modified_at: datetime
     payable: Decimal
+    is_paid: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class OutsideWaybill:
-    """One bill of a carrier. ``at`` is None where the book does not tell."""
+    """One bill of a carrier."""
 
     reference: str
     numbers: tuple[str, ...]
@@ -84,6 +85,7 @@ def _order(row: Mapping[str, Any]) -> OutsideOrder:
         str(row["number"]),
         datetime.fromtimestamp(float(row["modified"]), tz=UTC),
         Decimal(row["payable_fen"]) / 100,
+        row["paid"] is not None,
     )
 
 

@@ -14,6 +14,8 @@ from ordercenter.pipeline.invariants.shape import Invariant, Look, Row
 
 LAG: Final = timedelta(minutes=15)
 CHUNK: Final = 2_000
+PAID_ONLY: Final = frozenset({"jd", "pinduoduo"})
+"""Platforms that show an order to its seller only once it is paid or confirmed (``channels.md`` 2b, 4b)."""
 
 I1: Final = """
     SELECT '同一平台单号有多张订单' AS why, 'order' AS kind, max(o.id) AS id,
@@ -143,12 +145,16 @@ def missing_orders(look: Look) -> Iterator[Row]:
     if look.book is None:
         return
     look.cursor.execute(
-        "SELECT s.id, s.code, c.position FROM channels_sync_synccursor c "
+        "SELECT s.id, s.code, s.channel, c.position FROM channels_sync_synccursor c "
         "JOIN catalog_shop s ON s.id = c.shop_id"
     )
-    for shop_id, code, position in look.cursor.fetchall():
+    for shop_id, code, channel, position in look.cursor.fetchall():
         closed = min(position, look.book.read_at - LAG)
-        told = [o.number for o in look.book.orders_of(code) if o.modified_at <= closed]
+        told = [
+            order.number
+            for order in look.book.orders_of(code)
+            if order.modified_at <= closed and (order.is_paid or channel not in PAID_ONLY)
+        ]
         look.cursor.execute(
             "SELECT number FROM unnest(%s::text[]) AS v(number) WHERE NOT EXISTS ("
             "SELECT 1 FROM orders_salesorder o WHERE o.shop_id = %s "
