@@ -15,7 +15,7 @@ from ordercenter.pipeline.invariants.shape import Invariant, Look, Row
 LAG: Final = timedelta(minutes=15)
 CHUNK: Final = 2_000
 PAID_ONLY: Final = frozenset({"jd", "pinduoduo"})
-"""Platforms that show an order to its seller only once it is paid or confirmed (``channels.md`` 2b, 4b)."""
+"""Platforms that show an order only once it is paid or confirmed (``channels.md`` 2b, 4b)."""
 
 I1: Final = """
     SELECT '同一平台单号有多张订单' AS why, 'order' AS kind, max(o.id) AS id,
