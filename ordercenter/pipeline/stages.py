@@ -7,7 +7,7 @@ seen at the scan. No lock is held over a carrier call: intent, call, then a seco
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -21,6 +21,7 @@ from channels_sync import services as channels
 from channels_sync.models import OutboundMessage
 from fulfillment import services as fulfillment
 from fulfillment.carriers.account import speaking
+from fulfillment.carriers.wire import make_client
 from fulfillment.contracts import (
     CarrierError,
     CarrierTryLater,
@@ -35,7 +36,7 @@ from inventory import services as inventory
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import record
 from ordercenter.catalog.models import Channel
-from ordercenter.core.actor import Actor
+from ordercenter.core.actor import PIPELINE, Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound, OrderCenterError
 from ordercenter.core.live import announce
@@ -48,6 +49,7 @@ from ordercenter.pipeline.drafts import known_receiver
 
 logger = logging.getLogger(__name__)
 CARRIER: Final = "sf"
+INTENT_AGE: Final = timedelta(minutes=2)
 RIGHTS: Final[Mapping[Stage, Can]] = {
     Stage.FIRST_REVIEW: Can.EDIT_RECEIVER,
     Stage.FINANCE_CHECK: Can.CONFIRM_PAYMENT,
@@ -341,7 +343,7 @@ def _ask_carrier(waybill: Waybill, client: httpx.Client | None) -> Issued:
         raise CarrierRefused(why="没有可用的快递账号，请联系 IT")
     request = _waybill_request(waybill, account)
     try:
-        with client or httpx.Client() as line:
+        with client or make_client() as line:
             carrier = speaking(account, line)
             try:
                 return carrier.create(request)
@@ -356,6 +358,41 @@ def _ask_carrier(waybill: Waybill, client: httpx.Client | None) -> Issued:
             state=Waybill.State.FAILED, error=error.fault.message[:300]
         )
         raise CarrierRefused(why=error.fault.message) from error
+
+
+def settle_intents(*, now: datetime | None = None) -> str:
+    """Ask the carriers what became of label requests nobody repeated: adopt the number or let go.
+
+    After ``INTENT_AGE`` an intent is either live, void, or failed, so that no bill is ever for a
+    number that we do not know.
+    """
+    now = now or clock_now()
+    old = Waybill.objects.filter(
+        state=Waybill.State.INTENT, created_at__lte=now - INTENT_AGE
+    ).order_by("pk")[:100]
+    settled = 0
+    for waybill in old:
+        account = CarrierAccount.objects.filter(code=waybill.carrier, is_active=True).first()
+        if account is None:
+            continue
+        try:
+            with make_client() as line:
+                found = speaking(account, line).find(waybill.client_reference)
+        except CarrierError as error:
+            logger.warning("carrier %s does not answer: %s", waybill.carrier, error.fault.code)
+            continue
+        if found is None:
+            Waybill.objects.filter(pk=waybill.pk, state=Waybill.State.INTENT).update(
+                state=Waybill.State.FAILED, error="快递公司没有这张单"
+            )
+        else:
+            try:
+                _refuse_doubtful(waybill, found)
+            except CarrierRefused:
+                continue
+            _issue(waybill.pk, found, actor=PIPELINE)
+        settled += 1
+    return f"{settled} label requests settled"
 
 
 def _waybill_request(waybill: Waybill, account: CarrierAccount) -> WaybillRequest:

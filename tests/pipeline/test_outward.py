@@ -1,0 +1,546 @@
+"""Both ends of the wire: polls that lose nothing, notices that arrive once, trouble that shows."""
+
+import json
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+
+from channels_sync import services as channels
+from channels_sync.connectors.base import make_client
+from channels_sync.contracts import (
+    ErrorClass,
+    MessageKind,
+    PlatformError,
+    RawMessage,
+    Rejected,
+    ShipNotice,
+    TryLater,
+)
+from channels_sync.models import InboxMessage, OutboundMessage, ShopCredential, SyncCursor
+from fulfillment.carriers.account import speaking
+from fulfillment.contracts import Contact, Goods, WaybillRequest
+from fulfillment.models import CarrierAccount, Parcel, StageTask, Waybill
+from ordercenter.audit.models import AuditRecord
+from ordercenter.catalog.models import Shop
+from ordercenter.core.actor import Actor
+from ordercenter.core.clock import now as clock_now
+from ordercenter.orders.models import SalesOrder
+from ordercenter.pipeline import demo, intake, outward, stages
+from tests.channels_sync.platforms import Taobao
+from tests.factories import (
+    OutboundMessageFactory,
+    SalesOrderFactory,
+    ShopCredentialFactory,
+    ShopFactory,
+    StageTaskFactory,
+    SyncCursorFactory,
+    WaybillFactory,
+)
+from tests.pipeline.lines import SELLER, URL, ask, connected, sandbox
+from tests.pipeline.seller import versions
+from tests.sandbox.callers import Bench
+
+pytestmark = pytest.mark.django_db
+MINUTE = timedelta(minutes=1)
+
+
+# --- polling --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop() -> Shop:
+    """A Taobao shop read ten minutes ago."""
+    made: Shop = ShopFactory.create(channel="taobao")
+    ShopCredentialFactory.create(shop=made, base_url="https://gateway.example")
+    SyncCursorFactory.create(
+        shop=made, position=clock_now() - 10 * MINUTE, next_due_at=clock_now(), interval_seconds=60
+    )
+    return made
+
+
+def cursor() -> SyncCursor:
+    return SyncCursor.objects.get()
+
+
+def poll(shop: Shop, answer: Any, now: datetime | None = None) -> str:
+    """Poll with a platform that answers so; a Platform answers for itself."""
+    handler = answer._handle if isinstance(answer, Taobao) else lambda request: _say(answer)
+    with connected(handler):
+        return outward.poll_shop(shop.pk, now=now)
+
+
+def _say(answer: Any) -> httpx.Response:
+    if isinstance(answer, Exception):
+        raise answer
+    if isinstance(answer, httpx.Response):
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+    return httpx.Response(200, json=answer)
+
+
+def test_a_poll_stores_every_order_and_moves_the_cursor_behind_now(shop: Shop) -> None:
+    before, now = cursor(), clock_now()
+    assert poll(shop, Taobao(orders=250, refunds=3), now) == "253 new messages"
+    after = cursor()
+    assert before.position < after.position < now
+    assert after.next_due_at == now + MINUTE
+    assert (after.failures, after.leased_until) == (0, None)
+    assert after.last_ok_at is not None
+    assert InboxMessage.objects.filter(kind="order", source="poll").count() == 250
+
+
+def test_polling_again_stores_nothing_twice(shop: Shop) -> None:
+    platform = Taobao(orders=30)
+    poll(shop, platform)
+    assert poll(shop, platform) == "0 new messages"
+
+
+def test_windows_overlap_and_reach_from_the_cursor_to_now(shop: Shop) -> None:
+    platform, now = Taobao(orders=1), clock_now()
+    SyncCursor.objects.update(position=now - timedelta(days=3))
+    poll(shop, platform, now)
+    asked = {
+        (query["start_modified"], query["end_modified"])
+        for method, query in platform.calls
+        if method == platform.list_method
+    }
+    spans = sorted(asked)
+    assert len(spans) == 4
+    for (_, end), (start, _) in pairwise(spans):
+        overlap = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+        assert overlap >= MINUTE
+
+
+def test_an_empty_window_moves_the_cursor(shop: Shop) -> None:
+    before = cursor().position
+    assert poll(shop, Taobao()) == "0 new messages"
+    assert cursor().position > before
+
+
+TROUBLES = {
+    "an error in a 200": (
+        {"error_response": {"code": 15, "msg": "Remote service error",
+                            "sub_code": "isp.top-remote-connection-timeout", "sub_msg": "超时"}},
+        "platform",
+    ),
+    "a token that has run out": (
+        {"error_response": {"code": 27, "msg": "Invalid session",
+                            "sub_code": "invalid-sessionkey", "sub_msg": "SessionKey非法"}},
+        "auth",
+    ),
+    "too many calls": (
+        {"error_response": {"code": 7, "msg": "App Call Limited",
+                            "sub_code": "accesscontrol.limited-by-api-access-count",
+                            "sub_msg": "This ban will last for 1 more seconds"}},
+        "rate_limited",
+    ),
+    "half a body": (httpx.Response(200, content=b'{"trades_sold_increment_get_resp'), "platform"),
+    "a page of HTML": (httpx.Response(200, text="<html>系统繁忙</html>"), "platform"),
+    "nothing": (httpx.Response(200, content=b""), "platform"),
+    "an empty object": ({}, "platform"),
+    "a list": (httpx.Response(200, content=b"[]"), "platform"),
+    "a broken gateway": (httpx.Response(502, text="bad gateway"), "platform"),
+    "silence": (httpx.ReadTimeout("silence"), "platform"),
+    "no line": (httpx.ConnectError("refused"), "platform"),
+    "a redirect": (httpx.Response(302, headers={"location": "http://evil.example"}), "platform"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_a_poll_that_fails_leaves_the_cursor_and_shows_why(shop: Shop, trouble: str) -> None:
+    answer, klass = TROUBLES[trouble]
+    before, now = cursor().position, clock_now()
+    poll(shop, answer, now)
+    after = cursor()
+    assert after.position == before
+    assert after.failures == 1
+    assert after.error_class == klass
+    assert after.error_code
+    assert after.error_message
+    assert after.last_error_at == now
+    assert after.next_due_at > now
+    assert after.leased_until is None
+    assert not InboxMessage.objects.exists()
+
+
+def test_failures_wait_longer_each_time_and_a_success_forgets_them(shop: Shop) -> None:
+    now, waits = clock_now(), []
+    for _ in range(8):
+        poll(shop, TROUBLES["a broken gateway"][0], now)
+        waits.append((cursor().next_due_at - now).total_seconds())
+        assert not outward.is_stale(shop.pk, now=now)
+        now = cursor().next_due_at
+    assert waits == [60, 120, 240, 480, 600, 600, 600, 600]
+    poll(shop, Taobao(orders=1), now)
+    after = cursor()
+    assert (after.failures, after.error_class, after.error_code) == (0, "", "")
+    assert after.next_due_at == now + MINUTE
+
+
+def test_a_page_that_breaks_leaves_what_was_read_and_the_cursor(shop: Shop) -> None:
+    platform, before = Taobao(orders=250), cursor().position
+
+    def break_the_last(method: str, query: dict[str, str]) -> None:
+        if query.get("page_no") == "1" and query.get("use_has_next") == "true":
+            raise httpx.ReadTimeout("silence")
+
+    platform.before = break_the_last
+    poll(shop, platform)
+    assert cursor().position == before
+    platform.before = lambda method, query: None
+    poll(shop, platform)
+    assert cursor().position > before
+    assert InboxMessage.objects.count() == 250
+
+
+def test_a_fault_of_our_own_shows_on_the_shop_as_well(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channels, "store", lambda *_, **__: 1 / 0)
+    assert poll(shop, Taobao(orders=1)) == "TryLater ZeroDivisionError"
+    assert (cursor().error_code, cursor().failures) == ("ZeroDivisionError", 1)
+
+
+def test_a_shop_without_credentials_says_so(shop: Shop) -> None:
+    ShopCredential.objects.all().delete()
+    poll(shop, Taobao())
+    assert (cursor().error_class, cursor().error_code) == ("auth", "no_credential")
+
+
+def test_a_shop_is_read_by_one_worker_at_a_time(shop: Shop) -> None:
+    now = clock_now()
+    assert outward._lease(shop.pk, now=now)
+    assert poll(shop, Taobao(orders=3), now) == "another worker reads this shop"
+    assert outward.due_shops(now=now) == []
+    late = now + outward.POLL_LEASE
+    assert outward.due_shops(now=late) == [shop.pk]
+    assert poll(shop, Taobao(orders=3), late) == "3 new messages"
+
+
+def test_the_cursor_never_goes_back(shop: Shop) -> None:
+    ahead = clock_now() + timedelta(hours=1)
+    SyncCursor.objects.update(position=ahead)
+    poll(shop, Taobao(orders=1))
+    assert cursor().position == ahead
+
+
+def test_a_nudge_too_many_reads_nothing(shop: Shop) -> None:
+    now = clock_now()
+    poll(shop, Taobao(), now)
+    assert not outward.is_stale(shop.pk, now=now + timedelta(seconds=59))
+    assert outward.is_stale(shop.pk, now=now + timedelta(seconds=60))
+    Shop.objects.update(is_active=False)
+    assert outward.due_shops(now=now + timedelta(hours=1)) == []
+
+
+# --- hints ----------------------------------------------------------------------------------------
+
+
+class Line:
+    """A connector that answers what the test says; ``calls`` is what it was asked."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.calls: list[Any] = []
+
+    def _next(self, asked: Any) -> Any:
+        self.calls.append(asked)
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def fetch(self, number: str) -> RawMessage:
+        body = self._next(number) or json.dumps({"order": number}).encode()
+        return RawMessage(MessageKind.ORDER, body, number)
+
+    def ship(self, notice: ShipNotice) -> None:
+        self._next(notice)
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Line:
+    made = Line()
+    monkeypatch.setattr(outward, "connector_for", lambda *_: made)
+    return made
+
+
+def later(message: str = "busy", **more: Any) -> TryLater:
+    wait = more.pop("wait", None)
+    fault = PlatformError(ErrorClass.PLATFORM, "50", message, retry_after_seconds=wait)
+    return TryLater(fault, **more)
+
+
+def no(message: str = "发货失败") -> Rejected:
+    return Rejected(PlatformError(ErrorClass.BUSINESS, "60", message))
+
+
+def hint(shop: Shop, number: str, event: str) -> None:
+    message = RawMessage(MessageKind.EVENT, event.encode(), number, event)
+    channels.store([message], source=InboxMessage.Source.PUSH, shop_id=shop.pk)
+
+
+def test_many_hints_at_one_order_are_one_question(shop: Shop, line: Line) -> None:
+    for event in ("e1", "e2", "e3"):
+        hint(shop, "7", event)
+    hint(shop, "8", "e4")
+    assert outward.fetch_hints() == "2 orders fetched for 4 hints"
+    assert line.calls == ["7", "8"]
+    assert InboxMessage.objects.filter(kind="event", state="done").count() == 4
+    assert InboxMessage.objects.filter(kind="order", source="fetch", state="new").count() == 2
+
+
+def test_an_order_the_platform_does_not_show_yet_is_asked_for_again(shop: Shop, line: Line) -> None:
+    hint(shop, "7", "e1")
+    line.answers = [no("not found"), None]
+    now = clock_now()
+    outward.fetch_hints(now=now)
+    message = InboxMessage.objects.get(kind="event")
+    assert (message.state, message.attempts) == ("new", 1)
+    assert "not found" in message.error
+    outward.fetch_hints(now=now + MINUTE)
+    assert InboxMessage.objects.get(kind="event").state == "done"
+
+
+def test_a_hint_is_given_up_after_eight_tries_and_seen(shop: Shop, line: Line) -> None:
+    hint(shop, "7", "e1")
+    line.answers = [later()] * 20
+    now = clock_now()
+    for _ in range(12):
+        outward.fetch_hints(now=now)
+        now += 10 * MINUTE
+    message = InboxMessage.objects.get()
+    assert (message.state, message.attempts, len(line.calls)) == ("dead", 8, 8)
+
+
+def test_a_hint_that_breaks_our_code_holds_up_no_other(shop: Shop, line: Line) -> None:
+    hint(shop, "7", "e1")
+    hint(shop, "8", "e2")
+    line.answers = [KeyError("bug"), None]
+    assert outward.fetch_hints() == "1 orders fetched for 2 hints"
+    assert InboxMessage.objects.get(channel_number="7", kind="event").attempts == 1
+
+
+def test_a_hint_nobody_can_read_is_parked(shop: Shop, line: Line) -> None:
+    hint(shop, "", "not json")
+    outward.fetch_hints()
+    message = InboxMessage.objects.get()
+    assert message.state == "dead"
+    assert message.error
+
+
+# --- the outbox -----------------------------------------------------------------------------------
+
+
+def notice(shop: Shop, key: str = "ship:1", **changes: Any) -> OutboundMessage:
+    order = SalesOrderFactory.create(shop=shop, status="shipped")
+    StageTaskFactory.create(order=order, stage="notify")
+    AuditRecord.objects.create(
+        object_type="order", object_id=order.pk, version=1, action="order_taken", change={},
+        created_at=clock_now(), actor_kind="job", actor_id="x", actor_name="x",
+    )  # fmt: skip
+    payload = {
+        "channel_number": order.channel_number, "carrier": "sf", "tracking_number": "SF1",
+        "shipped_at": clock_now().isoformat(), "whole": True, "lines": [],
+    }  # fmt: skip
+    made: OutboundMessage = OutboundMessageFactory.create(
+        shop=shop, key=key, order_id=order.pk, payload=payload, **changes
+    )
+    return made
+
+
+def test_a_notice_that_arrived_ends_the_stage_and_is_on_record(shop: Shop, line: Line) -> None:
+    message = notice(shop)
+    assert outward.send_out() == "1 messages delivered"
+    message.refresh_from_db()
+    order = SalesOrder.objects.get(pk=message.order_id)
+    assert (message.state, message.tries, message.error) == ("done", 1, "")
+    assert StageTask.objects.get(order=order).state == "done"
+    assert versions(order) == [1, 2]
+    assert outward.send_out() == "0 messages delivered"
+    (sent,) = line.calls
+    assert (sent.key, sent.tracking_number, sent.lines) == ("ship:1", "SF1", ())
+
+
+def test_a_notice_that_did_not_arrive_waits_longer_each_time(shop: Shop, line: Line) -> None:
+    message, now, waits = notice(shop), clock_now(), []
+    line.answers = [later()] * 6
+    for _ in range(6):
+        outward.send_out(now=now)
+        message.refresh_from_db()
+        waits.append(round((message.due_at - clock_now()).total_seconds()))
+        now = message.due_at
+    assert waits == [5, 10, 20, 40, 80, 160]
+    assert (message.state, message.tries) == ("waiting", 6)
+    assert "busy" in message.error
+    outward.send_out(now=now)
+    message.refresh_from_db()
+    assert message.state == "done"
+
+
+def test_a_platform_that_says_when_is_not_asked_before(shop: Shop, line: Line) -> None:
+    message = notice(shop)
+    line.answers = [later(wait=300)]
+    outward.send_out()
+    message.refresh_from_db()
+    assert message.due_at > clock_now() + timedelta(seconds=290)
+
+
+def test_while_a_platform_is_down_its_other_notices_are_not_tried(shop: Shop, line: Line) -> None:
+    for n in range(5):
+        notice(shop, f"ship:{n}")
+    line.answers = [later()]
+    assert outward.send_out() == "0 messages delivered"
+    assert len(line.calls) == 1
+
+
+def test_an_outcome_nobody_knows_is_told_again_with_the_same_key(shop: Shop, line: Line) -> None:
+    message = notice(shop)
+    notice(shop, "ship:2")
+    line.answers = [later(outcome_unknown=True)]
+    assert outward.send_out() == "1 messages delivered"
+    message.refresh_from_db()
+    outward.send_out(now=message.due_at)
+    assert [sent.key for sent in line.calls] == ["ship:1", "ship:2", "ship:1"]
+    assert AuditRecord.objects.filter(action="write_back_done").count() == 2
+
+
+def test_a_no_is_final_and_seen(shop: Shop, line: Line) -> None:
+    message = notice(shop)
+    line.answers = [no("订单已\x00关闭")]
+    outward.send_out()
+    message.refresh_from_db()
+    assert message.state == "dead"
+    assert "订单已关闭" in message.error
+    assert outward.send_out(now=clock_now() + timedelta(days=1)) == "0 messages delivered"
+    assert StageTask.objects.get().state == "open"
+
+
+def test_after_three_days_a_notice_is_given_up_and_seen(shop: Shop, line: Line) -> None:
+    young = notice(shop, created_at=clock_now() - timedelta(hours=71))
+    old = notice(shop, "ship:2", created_at=clock_now() - timedelta(hours=73))
+    line.answers = [later(outcome_unknown=True)] * 2
+    outward.send_out()
+    young.refresh_from_db()
+    old.refresh_from_db()
+    assert (young.state, old.state) == ("waiting", "dead")
+
+
+def test_a_fault_of_our_own_puts_a_notice_off_and_holds_up_no_other(shop: Shop, line: Line) -> None:
+    first, second = notice(shop), notice(shop, "ship:2")
+    line.answers = [KeyError("bug")]
+    assert outward.send_out() == "1 messages delivered"
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.state, second.state) == ("waiting", "done")
+    assert "KeyError" in first.error
+
+
+def test_a_notice_in_hand_is_given_back_by_time_when_its_worker_dies(shop: Shop) -> None:
+    notice(shop)
+    now = clock_now()
+    assert len(channels.claim_out(limit=10, now=now)) == 1
+    assert channels.claim_out(limit=10, now=now) == []
+    assert len(channels.claim_out(limit=10, now=now + channels.LEASE)) == 1
+
+
+def test_one_thing_is_queued_once_whoever_asks(shop: Shop) -> None:
+    for _ in range(3):
+        channels.queue_out(
+            OutboundMessage.Kind.SHIP, shop_id=shop.pk, order_id=1, key="ship:P:W", payload={},
+            now=clock_now(),
+        )  # fmt: skip
+    assert OutboundMessage.objects.count() == 1
+
+
+# --- everything, over the wire of the sandbox -----------------------------------------------------
+
+
+def test_an_order_of_each_platform_is_sold_read_packed_shipped_told_and_signed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Six platforms and a courier, each with a book of its own that must agree in the end."""
+    one_by_one = lambda jobs: sum(job() for job in jobs)  # noqa: E731 - within the test's transaction
+    monkeypatch.setattr(outward, "_in_parallel", one_by_one)
+    demo.load(SELLER, sandbox_url=URL, password="a-password")
+    bench = sandbox()
+    sold = {code: bench.sell_paid(code, 2) for code in bench.book.shops}
+    now = clock_now()
+    with connected(ask(bench)):
+        for shop in Shop.objects.all():
+            outward.poll_shop(shop.pk, now=now)
+        assert not SyncCursor.objects.exclude(failures=0).exists()
+        while intake.run().messages:
+            pass
+        assert not InboxMessage.objects.exclude(state="done").exists()
+        assert SalesOrder.objects.count() == 12
+        for order in SalesOrder.objects.filter(status="routed"):
+            send(order)
+        outward.send_out()
+        assert not OutboundMessage.objects.exclude(state="done").exists()
+        shipped = SalesOrder.objects.filter(status="shipped")
+        assert shipped.count() >= 8
+        channels_seen = set(shipped.values_list("shop__channel", flat=True))
+        assert len(channels_seen) >= 5
+        for order in shipped.select_related("shop"):
+            told = bench.book.get(order.shop.code, order.channel_number)
+            assert told is not None
+            number = Waybill.objects.get(parcel__order=order).number
+            assert [one.tracking_number for one in told.shipments] == [number]
+        assert {len(orders) for orders in sold.values()} == {2}
+        bench.clock.pass_by(540)  # the courier's whole way takes eight minutes
+        later = clock_now() + 20 * MINUTE
+        while outward.ask_traces(now=later, quiet=timedelta(0)) != "0 new scans":
+            pass
+    assert set(SalesOrder.objects.exclude(status="signed").values_list("status", flat=True)) <= {
+        "received", "mapped", "reserved", "cleared",
+    }  # fmt: skip
+    assert SalesOrder.objects.filter(status="signed").count() >= 8
+    assert not Parcel.objects.exclude(state="signed").exists()
+
+
+def send(order: SalesOrder) -> None:
+    """Pick, label and ship one order as the demo's supervisor."""
+    boss = User.objects.get(username="zhuguan")
+    actor = Actor.person(boss)
+    task = StageTask.objects.get(order=order, stage="pick", state="open")
+    stages.finish_task(task.pk, user=boss, actor=actor)
+    parcel = order.parcels.get()
+    waybill = stages.request_label(parcel.pk, user=boss, actor=actor)
+    stages.ship_parcel(parcel.pk, user=boss, actor=actor, tracking_number=waybill.number)
+
+
+def test_a_void_number_goes_back_to_its_carrier_even_if_we_never_heard_it() -> None:
+    demo.load(SELLER, sandbox_url=URL, password="a-password")
+    bench = sandbox()
+    Waybill.objects.all().delete()
+    told = WaybillFactory.create(
+        state="void", number="", client_reference="P1-W1", voided_at=clock_now() - 3 * MINUTE
+    )
+    never = WaybillFactory.create(
+        state="void", number="", client_reference="P2-W1", voided_at=clock_now() - 3 * MINUTE
+    )
+    fresh = WaybillFactory.create(
+        state="void", number="", client_reference="P3-W1", voided_at=clock_now()
+    )
+    with connected(ask(bench)):
+        order_at_sf(told, bench)
+        assert outward.void_waybills() == "1 waybills given back"
+        assert outward.void_waybills() == "0 waybills given back"
+    for waybill in (told, never, fresh):
+        waybill.refresh_from_db()
+    assert told.number.startswith("SF")
+    assert told.void_done_at is not None
+    assert never.void_done_at is not None
+    assert fresh.void_done_at is None  # its call may still be on its way
+
+
+def order_at_sf(waybill: Waybill, bench: Bench) -> None:
+    """The call that went through although its answer was lost."""
+    who = Contact("王小明", "19900000001", "江苏省", "苏州市", "虎丘区", "星湖街1号")
+    request = WaybillRequest(waybill.client_reference, who, who, (Goods("靠垫", 1),), 500)
+    with make_client(transport=httpx.MockTransport(ask(bench))) as client:
+        speaking(CarrierAccount.objects.get(), client).create(request)
