@@ -60,8 +60,17 @@ class Seller:
 def open_seller(*, channel: str = "taobao", stock: int = 100) -> Seller:
     """The near warehouse serves Jiangsu, the far one Guangdong; every code is listed."""
     shop = ShopFactory.create(channel=channel)
-    near = VirtualWarehouseFactory.create(warehouse__covers=["江苏省"], warehouse__rank=1)
-    far = VirtualWarehouseFactory.create(warehouse__covers=["广东省"], warehouse__rank=2)
+    near, far = (
+        VirtualWarehouseFactory.create(
+            warehouse__covers=[province],
+            warehouse__rank=rank,
+            warehouse__district="虎丘区",
+            warehouse__address="科技城1号",
+            warehouse__contact="仓库",
+            warehouse__phone="19900000001",
+        )
+        for rank, province in enumerate(("江苏省", "广东省"), 1)
+    )
     skus = {code: SkuFactory.create(code=code) for code in GOODS}
     skus["TOWEL"] = SkuFactory.create(code="TOWEL", base_price=Decimal("9.90"), is_gift=True)
     for code, sku in skus.items():
