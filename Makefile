@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SHELL := /bin/sh
 PYTEST_OPTIONS ?=
-DEPLOY_ENV := ENVIRONMENT=production HTTPS_ONLY=true ALLOWED_HOSTS=orders.example.com \
+DEPLOY_ENV := HTTPS_ONLY=true ALLOWED_HOSTS=orders.example.com \
 	CSRF_TRUSTED_ORIGINS=https://orders.example.com
 
 .DEFAULT_GOAL := help

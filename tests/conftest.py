@@ -29,6 +29,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     leave_database()
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: the browser's event loop runs on in its thread, and no test
+    after it could start one of its own."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _emptying_past_the_guards() -> Iterator[None]:
     """Let the emptying between two tests, and nothing else, pass the append-only tables.

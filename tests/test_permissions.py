@@ -318,6 +318,7 @@ class Rights:
     view: set[Role]
     edit: set[Role] = field(default_factory=set)
     delete: bool = False
+    add: bool = True
 
 
 SHELVES: Final = SUPERVISORS | HEALTH
@@ -336,6 +337,7 @@ MODELS: Final[Mapping[str, Rights]] = {
     "catalog.shop": Rights(HEALTH, {Role.IT}),
     "catalog.shopassignment": Rights(SUPERVISORS, SUPERVISORS, delete=True),
     "channels_sync.shopcredential": Rights({Role.IT}, {Role.IT}),
+    "channels_sync.synccursor": Rights({Role.IT}, {Role.IT}, add=False),
     "channels_sync.inboxmessage": Rights(HEALTH),
     "channels_sync.outboundmessage": Rights(HEALTH),
     "fulfillment.carrieraccount": Rights({Role.IT}, {Role.IT}),
@@ -356,7 +358,7 @@ def model_doors(rights: Rights, base: str, key: object) -> Iterator[Door]:
     """The pages every admin model has, and the two writes nobody may sneak in."""
     view, edit = answers(rights.view), answers(rights.edit)
     yield Door("list", view, fixed(base))
-    yield Door("add", edit, fixed(f"{base}add/"))
+    yield Door("add", edit if rights.add else answers(set()), fixed(f"{base}add/"))
     yield Door("change", view, fixed(f"{base}{key}/change/"))
     yield Door("old address", answers(EVERYBODY, yes=302, no=302), fixed(f"{base}{key}/"))
     yield Door(
@@ -514,6 +516,7 @@ def world() -> World:
     warehouse = make.WarehouseFactory.create()
     things: dict[str, Any] = {"shop": shop, "warehouse": warehouse, "clerk": users[Role.CLERK]}
     make.ShopCredentialFactory.create(shop=shop)
+    make.SyncCursorFactory.create(shop=shop)
     secrets = seal_secrets(secret="s" * 16, push_token="t" * 32)
     make.CarrierAccountFactory.create(code="sf", sealed=secrets)
     make.ShopAssignmentFactory.create(user=users[Role.CLERK], shop=shop)

@@ -5,14 +5,18 @@ nudged by ``manage.py work`` as well. Whoever nudges, the shop's cursor decides 
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from django.db import transaction
 from django_q.models import Schedule
 
 from channels_sync.models import SyncCursor
+from ordercenter.core.clock import now as clock_now
 
 PREFIX: Final = "oc:"
+LOOK_BACK: Final = timedelta(minutes=30)
+"""How far back a newly connected shop is read; what is older came in by other ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +57,13 @@ def sync_schedules() -> int:
             },
         )  # fmt: skip
     return len(wanted)
+
+
+@transaction.atomic
+def connect_shop(shop_id: int) -> None:
+    """A shop that can be spoken for is read from now on; one that is read already goes on."""
+    now = clock_now()
+    SyncCursor.objects.get_or_create(
+        shop_id=shop_id, defaults={"position": now - LOOK_BACK, "next_due_at": now}
+    )
+    sync_schedules()

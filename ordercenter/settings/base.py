@@ -65,6 +65,9 @@ def database_from_url(url: str) -> dict[str, Any]:
     }
 
 
+WEB_SERVERS: Final = frozenset({"uvicorn", "gunicorn", "daphne", "hypercorn"})
+
+
 def _process_name() -> str:
     name = Path(sys.argv[0]).name
     if name == "__main__.py":
@@ -74,7 +77,11 @@ def _process_name() -> str:
 
 def database(url: str) -> dict[str, Any]:
     found = database_from_url(url) if url else dict(connection_settings(DATA_DIR))
+    # A web process answers many requests at once; each would keep a connection of its own.
+    pooled = _process_name() in WEB_SERVERS
+    pool = {"pool": {"min_size": 1, "max_size": env_int("DB_POOL", 20, low=2), "timeout": 5}}
     options = {
+        **(pool if pooled else {}),
         # "ordercenter work", "ordercenter qcluster", "ordercenter uvicorn": who is connected
         # shows in pg_stat_activity, and `manage.py status` counts them.
         "application_name": f"ordercenter {_process_name()}"[:60],
@@ -83,7 +90,7 @@ def database(url: str) -> dict[str, Any]:
     }
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "CONN_MAX_AGE": 600,
+        "CONN_MAX_AGE": 0 if pooled else 600,
         "CONN_HEALTH_CHECKS": True,
         **found,
         "OPTIONS": options,
@@ -308,4 +315,3 @@ UNFOLD = {
     },
 }
 SILENCED_SYSTEM_CHECKS: list[str] = []
-ENVIRONMENT = env("ENVIRONMENT", "production")

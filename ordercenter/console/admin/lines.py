@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from channels_sync.models import SECRET_PURPOSE as SHOP_PURPOSE
-from channels_sync.models import InboxMessage, OutboundMessage, ShopCredential
+from channels_sync.models import InboxMessage, OutboundMessage, ShopCredential, SyncCursor
 from fulfillment.carriers.account import SECRET_PURPOSE as CARRIER_PURPOSE
 from fulfillment.models import CarrierAccount
 from ordercenter.audit.models import Action
@@ -24,6 +24,7 @@ from ordercenter.notices.models import Robot
 from ordercenter.notices.services import SECRET_PURPOSE as ROBOT_PURPOSE
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import intake
+from ordercenter.pipeline.schedules import connect_shop, sync_schedules
 
 if TYPE_CHECKING:
     from django.forms import PasswordInput
@@ -107,6 +108,30 @@ class ShopCredentialAdmin(SecretAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("shop",) if obj else ()
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        connect_shop(obj.shop_id)
+
+
+@admin.register(SyncCursor)
+class SyncCursorAdmin(ReferenceAdmin[SyncCursor]):
+    """How often each shop is read; where the reading stands is not for the hand to move."""
+
+    edit_rights = (Can.EDIT_SHOPS,)
+    audit_action = Action.SHOP_CHANGED
+    fields = ("shop", "interval_seconds", "position", "last_ok_at", "error_message")
+    readonly_fields = ("shop", "position", "last_ok_at", "error_message")
+    list_display = ("shop", "interval_seconds", "position", "last_ok_at", "failures")
+    list_select_related = ("shop",)
+    search_fields = ("shop__code", "shop__name")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        sync_schedules()
 
 
 class CarrierAccountForm(SecretForm):

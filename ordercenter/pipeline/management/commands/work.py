@@ -19,6 +19,7 @@ from django_q.tasks import async_task
 from channels_sync.models import SyncCursor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.pipeline import intake, jobs, outward
+from ordercenter.pipeline.stages import settle_intents
 from ordercenter.pipeline.tasks import send_notices
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ OUTWARD: Final[Sequence[Step]] = (
     (0.5, outward.send_out),
     (2.0, send_notices),
     (5.0, outward.void_waybills),
+    (20.0, settle_intents),
 )
 HOUSEKEEPING: Final[Sequence[Step]] = (
     (1.0, nudge_polls),
