@@ -171,6 +171,7 @@ TEMPLATES = [
 DATABASES = {"default": database(env("DATABASE_URL"))}
 if env("REPLICA_URL"):
     DATABASES["replica"] = database(env("REPLICA_URL"))
+DATABASE_ROUTERS = ["ordercenter.core.replica.ReplicaRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTHENTICATION_BACKENDS = [

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from django.db import connection
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Value
 from django.db.models.functions import Greatest, TruncMinute
 
 from fulfillment.models import ParcelStop, Stage, StageTask
 from ordercenter.catalog.models import Channel, Shop
 from ordercenter.core.clock import SHANGHAI
+from ordercenter.core.replica import reading
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus, Tier
 
@@ -463,7 +463,7 @@ FROM
 
 
 def _lines(now: datetime) -> Lines:
-    with connection.cursor() as cursor:
+    with reading().cursor() as cursor:
         cursor.execute(_LINES, {"midnight": midnight(now)})
         row = cursor.fetchone()
     assert row is not None  # a SELECT of aggregates has one row

@@ -14,6 +14,7 @@ from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now
 from ordercenter.core.errors import NotFound
 from ordercenter.core.policy import Can, allows
+from ordercenter.core.replica import from_replica
 from ordercenter.pipeline import intake
 from ordercenter.warroom import health as lines
 from ordercenter.warroom import selectors
@@ -22,7 +23,13 @@ from ordercenter.warroom.shared import Shared
 
 REASON: Final = range(5, 501)
 
-_board: Final = Shared(lambda: selectors.board(now()))
+
+def _figures() -> selectors.Board:
+    with from_replica():
+        return selectors.board(now())
+
+
+_board: Final = Shared(_figures)
 _health: Final = Shared(lambda: lines.health(now()))
 
 
