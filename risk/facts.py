@@ -123,6 +123,8 @@ class History:
             if not peers:
                 continue
             found_key = True
+            if len(peers) == 1:
+                continue  # nobody but the order itself
             near = [p for p in peers.values() if abs(p.placed_at - subject.placed_at) <= window]
             for group in self._groups(n, near, same_sku=spec.same_sku):
                 members = _fullest(subject.placed_at, group, window)
@@ -149,6 +151,9 @@ class History:
         for key in spec.keys:
             peers = self._peers.get((key, n))
             if not peers:
+                continue
+            if len(peers) == 1 and not isinstance(best.value, Decimal):
+                best = Seen(subject.amount)
                 continue
             same = [p for p in peers.values() if p.placed_at.astimezone(SHANGHAI).date() == day]
             total = sum((p.amount for p in same), Decimal(0))
