@@ -4,6 +4,7 @@ Only for the hot paths (``performance.md``: COPY costs a sixtieth of ``bulk_crea
 row still passes the table's constraints and triggers.
 """
 
+import gc
 import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -90,3 +91,14 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_
 def dumps(value: Any) -> str:
     """JSON text for a column: Chinese as it is, money as text."""
     return _encoder.encode(value)
+
+
+def collect_seldom() -> None:
+    """For processes that work in batches: look for circular garbage less often.
+
+    A batch makes objects by the hundred thousand and drops them whole; walking them every 700
+    costs it a fifth of its time (measured by ``bench ingest``).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

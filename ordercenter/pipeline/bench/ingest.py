@@ -22,6 +22,7 @@ from channels_sync import services as channels
 from channels_sync.contracts import MessageKind, RawMessage
 from channels_sync.models import InboxMessage
 from ordercenter.catalog.models import Listing, Shop
+from ordercenter.core.bulk import collect_seldom
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.clock import now as clock_now
 from ordercenter.pipeline import intake
@@ -188,6 +189,7 @@ def _rows_only(rows: dict[str, bytes], orders: int, batch: int) -> float:
 
 def run(*, orders: int, batch: int, rounds: int, workers: int) -> dict[str, Any]:
     """Alternate the shapes ``rounds`` times; medians and ratios. ``orders`` in all."""
+    collect_seldom()  # as `manage.py work` does; the worker processes inherit it
     each = orders // rounds
     few = max(50, min(300, each // 20))
     product, single, bare = [], [], []

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from channels_sync.sheets.orders import Sheet, Survey
 from channels_sync.sheets.rows import SheetError
 from ordercenter.catalog.models import Shop
+from ordercenter.core.bulk import collect_seldom
 from ordercenter.core.errors import InvalidInput
 from ordercenter.orders.states import HoldKind, OrderStatus
 from ordercenter.pipeline import imports
@@ -93,6 +94,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help=_("只检查，不写入任何数据"))
 
     def handle(self, *args: Any, **options: Any) -> None:
+        collect_seldom()
         try:
             report = self._run(options)
         except (InvalidInput, SheetError) as error:

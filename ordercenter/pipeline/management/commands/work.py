@@ -17,6 +17,7 @@ from django.db import close_old_connections, connection
 from django_q.tasks import async_task
 
 from channels_sync.models import SyncCursor
+from ordercenter.core.bulk import collect_seldom
 from ordercenter.core.clock import now as clock_now
 from ordercenter.pipeline import intake, jobs, outward
 from ordercenter.pipeline.stages import settle_intents
@@ -67,6 +68,7 @@ class Command(BaseCommand):
         parser.add_argument("--once", action="store_true", help="把现有工作做完就退出")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        collect_seldom()
         if options["once"]:
             while intake.run().messages:
                 pass
