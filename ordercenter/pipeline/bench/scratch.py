@@ -47,7 +47,13 @@ def scratch_database() -> Iterator[None]:
 def _clear() -> None:
     """Drop the scratch database, also one that a killed run left with its sessions."""
     with connection._nodb_cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
+        # Not WITH (FORCE): that would want to end an autovacuum worker, too, and may not.
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = %s AND usename = current_user AND pid <> pg_backend_pid()",
+            [NAME],
+        )
+        cursor.execute(f"DROP DATABASE IF EXISTS {NAME}")
 
 
 def durability() -> dict[str, str]:
