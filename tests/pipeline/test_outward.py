@@ -220,11 +220,13 @@ def test_a_shop_is_read_by_one_worker_at_a_time(shop: Shop) -> None:
     assert poll(shop, Taobao(orders=3), late) == "3 new messages"
 
 
-def test_the_cursor_never_goes_back(shop: Shop) -> None:
-    ahead = clock_now() + timedelta(hours=1)
-    SyncCursor.objects.update(position=ahead)
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(hours=1)])
+def test_the_cursor_never_goes_back(shop: Shop, ahead: timedelta) -> None:
+    position = clock_now() + ahead
+    SyncCursor.objects.update(position=position)
     poll(shop, Taobao(orders=1))
-    assert cursor().position == ahead
+    assert cursor().position == position
+    assert cursor().failures == 0
 
 
 def test_a_nudge_too_many_reads_nothing(shop: Shop) -> None:

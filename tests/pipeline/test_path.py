@@ -259,6 +259,14 @@ def test_paying_makes_the_promise_last_and_sends_the_order_on(seller: Seller) ->
     assert AuditRecord.objects.filter(action="order_paid", object_id=order.pk).count() == 1
 
 
+def test_a_promise_that_runs_out_in_the_moment_of_payment_is_kept(seller: Seller) -> None:
+    """The expiry has seen the promise due; the payment gets to the order row before it."""
+    order = take_one(seller.shop, draft(paid=False))
+    SalesOrder.objects.filter(pk=order.pk).update(paid_at=clock_now())
+    jobs.expire_reservations(now=clock_now() + timedelta(minutes=31))
+    assert promised(order) == {"SOFA": 1}
+
+
 def test_paying_after_the_promise_ran_out_gets_goods_if_there_are_any(seller: Seller) -> None:
     told = draft(paid=False)
     order = take_one(seller.shop, told)

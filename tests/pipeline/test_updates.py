@@ -355,6 +355,14 @@ def test_a_refund_stops_the_order_and_its_withdrawal_lets_it_go(seller: Seller) 
     assert (order.status, holds(order)) == ("routed", set())
 
 
+def test_an_order_that_does_not_speak_of_a_refund_does_not_end_it(seller: Seller) -> None:
+    told = draft()
+    take(seller.shop, told)
+    take_refund(seller.shop, refund(told))
+    order = take_one(seller.shop, again(told, 5, refund_state="none"))
+    assert holds(order) == {"refund:refund"}
+
+
 def test_of_two_refunds_each_must_end(seller: Seller) -> None:
     told = draft()
     order = take_one(seller.shop, told)
