@@ -97,7 +97,7 @@ class SalesOrder(models.Model):
 
 
 class OrderEvidence(models.Model):
-    """Who may be behind an order: keys to match on, never to read. Written once.
+    """Who may be behind an order: keys to match on, never to read. Follows a moved receiver.
 
     Empty text is "not given" and matches nothing. Clear phones and addresses are stored as
     keyed blind indexes only; masked text never becomes a key.

@@ -31,6 +31,7 @@ from ordercenter.orders.states import OPEN, SELF_CLEARING, Disposition, HoldKind
 from ordercenter.pipeline import cancel
 from ordercenter.pipeline.drafts import (
     known_receiver,
+    receiver_keys,
     receiver_problem,
     region_of,
     sealed_receiver,
@@ -300,6 +301,7 @@ def edit_receiver(
         ("receiver_masked", shown), ("receiver_sealed", sealed),
     ):  # fmt: skip
         work.change(name, value)
+    work.goes_to(*receiver_keys(draft, work.shop_id))
     work.unhold(HoldKind.INCOMPLETE, "已补全收货信息", code="receiver")
     work.must_judge = True
     OrderHold.objects.filter(

@@ -73,30 +73,36 @@ def receiver_problem(receiver: ReceiverDraft | None) -> str:
     return ""
 
 
-def evidence(draft: OrderDraft, shop: Shop) -> Evidence:
-    """Keys by what the platform states. A masked phone or address never becomes one.
-
-    Platform ids hold for one shop; a clear phone or address is a keyed blind index and holds
-    everywhere; an OAID holds for one shop.
-    """
-    told, receiver = draft.evidence, draft.receiver
-    phone = address = ""
-    if receiver is not None:
-        if not receiver.is_masked:
-            digits = _NOT_DIGIT.sub("", receiver.phone)
-            phone = blind_key("phone", digits[-11:])
-            region = normalize_region(receiver.province, receiver.city, receiver.district)
-            if region is not None:
-                address = blind_key("address", address_key(region, receiver.address))
-        if not address and receiver.oaid:
-            address = blind_key("oaid", f"{shop.pk}\0{receiver.oaid}")
+def evidence(draft: OrderDraft, shop_id: int) -> Evidence:
+    """Keys by what the platform states; its ids hold for one shop."""
+    told = draft.evidence
+    phone, address = receiver_keys(draft.receiver, shop_id)
     return Evidence(
-        buyer=blind_key("buyer", f"{shop.pk}\0{told.buyer_id}") if told.buyer_id else "",
+        buyer=blind_key("buyer", f"{shop_id}\0{told.buyer_id}") if told.buyer_id else "",
         device=blind_key("device", told.device_id),
         phone=phone,
         address=address,
         ip=told.ip[:45],
     )
+
+
+def receiver_keys(receiver: ReceiverDraft | None, shop_id: int) -> tuple[str, str]:
+    """(phone, address) to match by; a masked one never becomes a key, and "" matches nothing.
+
+    A clear phone or address is a keyed blind index and holds everywhere; an OAID holds for
+    one shop.
+    """
+    if receiver is None:
+        return "", ""
+    phone = address = ""
+    if not receiver.is_masked:
+        phone = blind_key("phone", _NOT_DIGIT.sub("", receiver.phone)[-11:])
+        region = normalize_region(receiver.province, receiver.city, receiver.district)
+        if region is not None:
+            address = blind_key("address", address_key(region, receiver.address))
+    if not address and receiver.oaid:
+        address = blind_key("oaid", f"{shop_id}\0{receiver.oaid}")
+    return phone, address
 
 
 def told_mark(receiver: ReceiverDraft) -> str:
@@ -204,7 +210,7 @@ def fresh_work(
         priority=priority,
         fresh=True,
         lines=_lines(draft, line_ids),
-        evidence=evidence(draft, shop),
+        evidence=evidence(draft, shop.pk),
     )
     if draft.status is not ChannelStatus.ON_HOLD:
         work.receiver_problem = receiver_problem(draft.receiver)

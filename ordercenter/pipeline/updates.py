@@ -25,6 +25,7 @@ from ordercenter.pipeline.drafts import (
     clean,
     known_receiver,
     paid_at,
+    receiver_keys,
     receiver_problem,
     region_of,
     sealed_receiver,
@@ -178,6 +179,7 @@ def _learn_receiver(work: Work, draft: OrderDraft) -> None:
         ("receiver_sealed", sealed),
     ):
         work.change(name, value)
+    work.goes_to(*receiver_keys(told, work.shop_id))
     reviewed = not work.held_by_code(HoldKind.INCOMPLETE, "receiver")
     work.receiver_problem = receiver_problem(told)
     if not work.receiver_problem:

@@ -138,6 +138,7 @@ class Work:
     action: Action = Action.ORDER_MOVED
     reason: str = ""
     row_changed: bool = False
+    rekeyed: bool = False
 
     def move(self, to: OrderStatus) -> None:
         """Take one edge of the published graph; anything else is a bug."""
@@ -181,6 +182,12 @@ class Work:
             setattr(self, name, value)
             self.changes[name] = [before, value]
             self.row_changed = True
+
+    def goes_to(self, phone: str, address: str) -> None:
+        """The receiver changed: rules match by the new keys, as far as there are any."""
+        self.evidence.phone = phone or self.evidence.phone
+        self.evidence.address = address or self.evidence.address
+        self.rekeyed = True
 
     @property
     def is_paid(self) -> bool:
@@ -313,6 +320,13 @@ def _insert(works: Sequence[Work]) -> None:
 
 
 def _update(works: Sequence[Work]) -> None:
+    matched = [w for w in works if w.rekeyed or "payable_amount" in w.changes]
+    update_rows(
+        "orders_orderevidence",
+        [("order_id", "bigint"), ("amount", "numeric"), ("phone_key", "text"),
+         ("address_key", "text")],
+        [(w.id, w.payable_amount, w.evidence.phone, w.evidence.address) for w in matched],
+    )  # fmt: skip
     update_rows(
         "orders_salesorder",
         _UPDATED,
