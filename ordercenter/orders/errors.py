@@ -25,6 +25,11 @@ class WrongState(OrderCenterError):
     message = _("订单 %(number)s 当前为“%(status)s”，不能%(what)s")
 
 
+class TooLate(OrderCenterError):
+    code = "too_late"
+    message = _("订单 %(number)s 的包裹已发出，来不及拦下；已转售后，请联系快递")
+
+
 class NothingToRelease(OrderCenterError):
     code = "nothing_to_release"
     message = _("订单 %(number)s 没有您可以解除的挂起")

@@ -12,7 +12,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from fulfillment import services as fulfillment
-from fulfillment.models import Stage, StageTask
+from fulfillment.models import ParcelStop, Stage, StageTask
 from ordercenter.audit.models import Action
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
@@ -24,10 +24,11 @@ from ordercenter.orders.errors import (
     NothingToRelease,
     SelfApproval,
     StaleOrder,
+    TooLate,
     WrongState,
 )
 from ordercenter.orders.models import OrderHold, SalesOrder
-from ordercenter.orders.states import OPEN, SELF_CLEARING, Disposition, HoldKind, Tier
+from ordercenter.orders.states import OPEN, SELF_CLEARING, Disposition, HoldKind, OrderStatus, Tier
 from ordercenter.pipeline import cancel
 from ordercenter.pipeline.drafts import (
     known_receiver,
@@ -184,18 +185,39 @@ def hand_to_after_sales(
     )  # fmt: skip
 
 
-@transaction.atomic
 def freeze_order(order_id: int, *, user: AbstractBaseUser, actor: Actor, reason: str) -> None:
-    """Stop an order by hand, wherever it is before hand-over. Safe to repeat."""
+    """Stop an order by hand, wherever it is before hand-over. Safe to repeat.
+
+    Raises TooLate when the parcel has left: customer service then has a case to work, and the
+    stop stands on the record as too late.
+    """
     require(user, Can.FREEZE)
     reason = _reason(reason)
+    _visible(order_id, user)
+    with transaction.atomic():
+        number = _freeze(order_id, user=user, actor=actor, reason=reason)
+    if number:
+        raise TooLate(number=number)
+
+
+def _freeze(order_id: int, *, user: AbstractBaseUser, actor: Actor, reason: str) -> str:
+    """Freeze one order; return its number when that came too late, else empty."""
+    now = clock_now()
+    (work,) = load([order_id])
+    if work.status is OrderStatus.SHIPPED:
+        told = ParcelStop.objects.filter(parcel__order=order_id, outcome="too_late")
+        if not told.exists():
+            fulfillment.stop_parcels(work.id, reason=reason, by=actor.name, now=now, final=False)
+            work.action, work.reason, work.row_changed = Action.PARCEL_STOPPED, reason, True
+            take([work], actor=actor, now=now)
+        return work.number
     work = _open(order_id, user=user, seen_version=None, what="冻结")
     work.hold(HoldDraft(HoldKind.PERSON, "person", "2", f"{actor.name}：{reason}"))
     work.action, work.reason = Action.HOLD_OPENED, reason
-    now = clock_now()
     take([work], actor=actor, now=now)
     if work.opening:
         fulfillment.stop_parcels(work.id, reason=reason, by=actor.name, now=now, final=False)
+    return ""
 
 
 @transaction.atomic

@@ -17,6 +17,7 @@ from ordercenter.orders.errors import (
     NothingToRelease,
     SelfApproval,
     StaleOrder,
+    TooLate,
     WrongState,
 )
 from ordercenter.orders.models import OrderHold, SalesOrder
@@ -409,8 +410,11 @@ def test_a_freeze_stops_the_parcel_and_freezing_twice_is_once(seller: Seller, bo
 def test_a_freeze_that_comes_too_late_says_so(seller: Seller, boss: User, carrier: Carrier) -> None:
     order = take_one(seller.shop, draft())
     ship(order, boss)
-    with pytest.raises(WrongState, match="已发货"):
-        freeze(order, boss)
+    for _ in range(2):
+        with pytest.raises(TooLate, match="已发出"):
+            freeze(order, boss)
+    assert [stop.outcome for stop in ParcelStop.objects.all()] == ["too_late"]
+    assert "after_sales" in tasks(order)
 
 
 def test_lifting_a_freeze_lets_the_parcel_go_on_where_it_stood(
