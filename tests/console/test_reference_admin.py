@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django_q.models import Schedule
 
-from channels_sync.models import ShopCredential
+from channels_sync.models import ShopCredential, SyncCursor
 from ordercenter.audit.models import Action, AuditRecord
 from ordercenter.catalog.models import Bundle, Sku
 from ordercenter.core.policy import Role
@@ -22,6 +23,7 @@ from tests.factories import (
     ShopFactory,
     SkuFactory,
     StageClockFactory,
+    SyncCursorFactory,
     UserFactory,
     user_with,
 )
@@ -137,13 +139,15 @@ READ_ONLY = {
     "fulfillment/stagetask", "inventory/stocklevel", "inventory/reservation",
     "inventory/stockmovement", "risk/verdict", "risk/ruleset",
 }  # fmt: skip
+MADE_BY_THE_SYSTEM = {"channels_sync/synccursor"}
+"""Rows nobody adds by hand, though some of their fields are kept."""
 
 
-def test_every_admin_page_is_in_one_of_the_two_tables() -> None:
+def test_every_admin_page_is_in_one_of_the_tables() -> None:
     from django.contrib import admin  # noqa: PLC0415 - the registry, filled by now
 
     known = {f"{m._meta.app_label}/{m._meta.model_name}" for m in admin.site._registry}
-    assert known == set(MAY_ADD) | READ_ONLY
+    assert known == set(MAY_ADD) | READ_ONLY | MADE_BY_THE_SYSTEM
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -152,7 +156,7 @@ def test_a_page_to_add_opens_for_its_roles_and_no_other(as_role: AsRole, role: R
     for page, roles in MAY_ADD.items():
         wanted = 200 if role in roles else 403
         assert client.get(f"/admin/{page}/add/").status_code == wanted, page
-    for page in READ_ONLY:
+    for page in READ_ONLY | MADE_BY_THE_SYSTEM:
         assert client.get(f"/admin/{page}/add/").status_code == 403, page
 
 
@@ -303,3 +307,26 @@ def test_a_password_set_for_somebody_is_on_record_without_it(as_role: AsRole) ->
     assert as_role(Role.IT).post(path, post).status_code == 403
     assert as_role(Role.CEO).post(path, post).status_code == 302
     assert AuditRecord.objects.get(object_type="user").change == {"password": ["***", "***"]}
+
+
+def test_a_shop_is_read_once_it_can_be_spoken_for_as_often_as_is_set(as_role: AsRole) -> None:
+    client = as_role(Role.IT)
+    shop = ShopFactory.create(code="NEW01")
+    post = {"shop": shop.pk, "base_url": "http://127.0.0.1:9/", "app_key": "k", "options": "{}",
+            "app_secret": "s", "access_token": "t"}  # fmt: skip
+    client.post("/admin/channels_sync/shopcredential/add/", post)
+    position = SyncCursor.objects.get(shop=shop).position
+    path = f"/admin/channels_sync/synccursor/{shop.pk}/change/"
+    assert client.post(path, form_of(client, path) | {"interval_seconds": 600}).status_code == 302
+    cursor = SyncCursor.objects.get(shop=shop)
+    assert (cursor.interval_seconds, cursor.position) == (600, position)
+    assert Schedule.objects.get(name="oc:poll:NEW01").minutes == 10
+
+
+def test_no_shop_is_read_more_often_than_every_ten_seconds(as_role: AsRole) -> None:
+    client = as_role(Role.IT)
+    cursor = SyncCursorFactory.create(interval_seconds=60)
+    path = f"/admin/channels_sync/synccursor/{cursor.pk}/change/"
+    assert client.post(path, form_of(client, path) | {"interval_seconds": 1}).status_code == 200
+    cursor.refresh_from_db()
+    assert cursor.interval_seconds == 60
