@@ -57,17 +57,22 @@ def gift_thresholds() -> dict[int, Decimal]:
     return found
 
 
-def screen(subjects: Sequence[Subject]) -> list[Judgement]:
-    """Judge a batch by the live rules, in the caller's transaction.
+def queue_up() -> None:
+    """Wait until no other batch is being judged; held until the caller's transaction ends.
 
-    One batch at a time: two orders of one buyer judged side by side would not see each
-    other. The lock is the transaction's last but one (``design.md``: stock, then this, then
-    audit), and is held until commit.
+    Two orders of one buyer judged side by side would not see each other. Whoever will judge
+    asks for it before he locks any stock: a batch may give stock back after it was judged,
+    and with the locks the other way round two such batches would wait for each other.
     """
-    if not subjects:
-        return []
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SCREEN_LOCK])
+
+
+def screen(subjects: Sequence[Subject]) -> list[Judgement]:
+    """Judge a batch by the live rules, in the caller's transaction, one batch at a time."""
+    if not subjects:
+        return []
+    queue_up()
     rules = live_rules()
     facts = compute(subjects, rules.specs, gift_thresholds())
     return [judge(s, rules, f) for s, f in zip(subjects, facts, strict=True)]

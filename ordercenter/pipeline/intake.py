@@ -83,6 +83,7 @@ def _attempt(
     claimed: list[Claimed] = []
     try:
         with transaction.atomic():
+            _be_patient()
             claimed = channels.claim(kinds, limit=limit, only=only)
             if claimed:
                 _work_off(claimed, actor=actor, result=result)
@@ -95,6 +96,12 @@ def _attempt(
         if not ids:
             raise
         _isolate(kinds, ids, error, actor=actor, result=result)
+
+
+def _be_patient() -> None:
+    """Batches wait for each other longer than a page may: nobody sits in front of them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL lock_timeout = '30s'")
 
 
 def _isolate(

@@ -45,6 +45,8 @@ def take(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int
     """
     shelf = Shelf.for_codes(_codes(works))
     map_lines(works, shelf)
+    if any(work.must_judge or work.status is S.MAPPED for work in works):
+        risk.queue_up()
     sources = SourceMap()
     reserve(works, sources, actor=actor, now=now)
     check(works)
