@@ -16,7 +16,7 @@ from inventory import services
 from inventory.contracts import Grant, StockRequest
 from ordercenter.core.actor import Actor
 
-MOST: Final = 200
+MOST: Final = 500
 LINGER_SECONDS: Final = 0.002
 
 Reserve = Callable[[Sequence[StockRequest]], list[Grant]]
