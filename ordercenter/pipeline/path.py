@@ -165,12 +165,13 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
     """MAPPED → RESERVED: hold stock in the nearest warehouse that has everything, or say what
     is short. An unpaid order is tried when it arrives, and again once it is paid."""
     wanting = [w for w in works if w.status is S.MAPPED and _wants_stock(w)]
+    minutes = unpaid_minutes() if any(_may_run_out(w) for w in wanting) else {}
     requests = [
         StockRequest(
             order_id=w.id,
             demands=tuple(Demand(ln.id, ln.sku_id, ln.quantity) for ln in w.goods if ln.sku_id),
             sources=sources.for_order(w.shop_id, w.province),
-            expires_at=_expiry(w, now),
+            expires_at=_expiry(w, minutes, now) if _may_run_out(w) else None,
         )
         for w in wanting
     ]
@@ -201,13 +202,17 @@ def _wants_stock(work: Work) -> bool:
     return work.fresh or work.is_paid or bool(work.passed)
 
 
-def _expiry(work: Work, now: datetime) -> datetime | None:
-    if work.is_paid or work.channel_status == "deposit_paid":
-        return None
-    return now + timedelta(minutes=unpaid_minutes().get(work.shop_id, 30))
+def _may_run_out(work: Work) -> bool:
+    """Whether the promise is for a time only: nothing has been paid, not even a deposit."""
+    return not work.is_paid and work.channel_status != "deposit_paid"
+
+
+def _expiry(work: Work, minutes: Mapping[int, int], now: datetime) -> datetime:
+    return now + timedelta(minutes=minutes.get(work.shop_id, 30))
 
 
 def unpaid_minutes() -> dict[int, int]:
+    """How long each shop keeps stock for a buyer who has not paid; read once a batch."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, unpaid_hold_minutes FROM catalog_shop")
         return dict(cursor.fetchall())

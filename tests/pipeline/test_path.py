@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from channels_sync.connectors.base import dump_compact
 from channels_sync.contracts import MessageKind, RawMessage
@@ -18,6 +20,7 @@ from fulfillment.models import Parcel, StageTask
 from inventory.models import Reservation, StockLevel
 from ordercenter.audit.models import AuditRecord
 from ordercenter.catalog.models import Listing
+from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.contracts import ChannelStatus, GiftDraft, ReceiverDraft
 from ordercenter.orders.models import OrderHold, OrderLine, SalesOrder
@@ -237,6 +240,19 @@ def test_an_unpaid_order_holds_its_goods_for_thirty_minutes_and_waits(seller: Se
     assert promised(order) == {"SOFA": 1}
     jobs.expire_reservations(now=now + timedelta(minutes=30))
     assert promised(order) == {}
+
+
+@pytest.mark.parametrize("paid_up", [True, False])
+def test_a_batch_of_forty_asks_the_database_no_more_often_than_one_of_four(
+    seller: Seller, paid_up: bool
+) -> None:
+    asked = []
+    for count in (4, 40):
+        drafts = [(seller.shop.pk, draft(paid=paid_up)) for _ in range(count)]
+        with CaptureQueriesContext(connection) as queries:
+            intake.take_drafts(drafts, actor=PIPELINE, now=clock_now())
+        asked.append(len(queries))
+    assert asked[1] <= asked[0]
 
 
 def test_a_shop_may_hold_goods_shorter(seller: Seller) -> None:
