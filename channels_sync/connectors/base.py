@@ -36,6 +36,7 @@ from channels_sync.contracts import (
     WebhookRequest,
     Window,
 )
+from ordercenter.core.money import FEN
 from ordercenter.orders.contracts import LineDraft
 
 CHINA: Final = timezone(timedelta(hours=8), "UTC+8")
@@ -48,7 +49,6 @@ MAX_DIGITS: Final = 100
 MAX_ID_LENGTH: Final = 64
 MAX_QUANTITY: Final = 1_000_000
 MAX_MONEY: Final = Decimal(10) ** 14
-FEN: Final = Decimal("0.01")
 FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 2100
 MILLISECONDS_FROM: Final = 10**11
@@ -526,29 +526,6 @@ def unwrap(value: Any, *inner: str) -> list[Any]:
 
 
 # --- orders ---------------------------------------------------------------------------------
-
-
-def share_out(
-    total: Decimal, weights: Sequence[Decimal], *, quantum: Decimal = FEN
-) -> list[Decimal]:
-    """Share ``total`` over ``weights``, exact to ``quantum`` and adding up to ``total``.
-
-    Largest remainder; ties go to the earlier. Without any weight everything stays unshared
-    (zeros), so that the caller's sum shows it.
-    """
-    basis = sum(weights, Decimal(0))
-    if basis <= 0:
-        return [Decimal(0).quantize(quantum) for _ in weights]
-    units = int(total / quantum)
-    # Integers: (units x weight) can exceed the decimal context's 28 digits.
-    parts = [int(weight / quantum) for weight in weights]
-    whole_basis = sum(parts)
-    shares = [units * part // whole_basis for part in parts]
-    rests = [units * part % whole_basis for part in parts]
-    missing = units - sum(shares)
-    for index in sorted(range(len(parts)), key=lambda i: (-rests[i], i))[:missing]:
-        shares[index] += 1
-    return [(Decimal(share) * quantum).quantize(quantum) for share in shares]
 
 
 def line_ids(candidates: Iterable[str]) -> list[str]:

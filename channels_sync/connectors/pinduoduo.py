@@ -37,7 +37,6 @@ from channels_sync.connectors.base import (
     refuse_client_error,
     require_success,
     required_time,
-    share_out,
     slices,
     unix_milliseconds,
     unwrap,
@@ -55,6 +54,7 @@ from channels_sync.contracts import (
     Unreadable,
     Window,
 )
+from ordercenter.core.money import share_out
 from ordercenter.orders.contracts import (
     ChannelStatus,
     EventDraft,

@@ -16,7 +16,6 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from channels_sync.connectors.base import (
-    FEN,
     BaseConnector,
     Node,
     Reply,
@@ -52,6 +51,7 @@ from channels_sync.contracts import (
     WebhookRequest,
     Window,
 )
+from ordercenter.core.money import FEN
 from ordercenter.orders.contracts import (
     ChannelStatus,
     EventDraft,

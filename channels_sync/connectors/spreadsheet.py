@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Final, NoReturn
 from zoneinfo import ZoneInfo
 
 from channels_sync.connectors.base import (
-    FEN,
     FIRST_YEAR,
     LAST_YEAR,
     MAX_MONEY,
@@ -40,6 +39,7 @@ from channels_sync.contracts import (
     Window,
 )
 from channels_sync.sheets.mapping import RECEIVER_PARTS, MappingError, Numbers, Rules
+from ordercenter.core.money import FEN
 from ordercenter.orders.contracts import (
     ChannelStatus,
     EventDraft,

@@ -20,6 +20,7 @@ from inventory.selectors import SourceMap
 from ordercenter.catalog.selectors import Shelf
 from ordercenter.core.actor import Actor, ActorKind
 from ordercenter.core.live import announce
+from ordercenter.core.money import share_out
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
@@ -123,7 +124,7 @@ def _map_line(work: Work, line: Line, shelf: Shelf) -> str:
 def _explode(work: Work, line: Line, shelf: Shelf) -> None:
     """Add the parts of a bundle line, its money shared out over them exactly to the fen."""
     parts = shelf.parts(line.bundle_id)
-    amounts = share_out(line.amount, [price * count for _, count, price in parts])
+    amounts = share_over_parts(line.amount, [price * count for _, count, price in parts])
     ids = new_lines(len(parts))
     next_no = max(other.line_no for other in work.lines) + 1
     for index, (sku_id, count, _) in enumerate(parts):
@@ -148,17 +149,9 @@ def _explode(work: Work, line: Line, shelf: Shelf) -> None:
         )
 
 
-def share_out(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
-    """Split money by weight into fen that add up exactly; the largest remainders get the rest."""
-    fen = int(amount * 100)
-    total = sum(weights) or Decimal(len(weights))
-    shares = [(fen * (w if sum(weights) else 1)) / total for w in weights]
-    floors = [int(share) for share in shares]
-    left = fen - sum(floors)
-    order = sorted(range(len(weights)), key=lambda i: (floors[i] - shares[i], i))
-    for index in order[:left]:
-        floors[index] += 1
-    return [Decimal(n) / 100 for n in floors]
+def share_over_parts(amount: Decimal, weights: Sequence[Decimal]) -> list[Decimal]:
+    """Split a line's money over its parts, exactly; parts without any price share it evenly."""
+    return share_out(amount, weights if any(weights) else [Decimal(1)] * len(weights))
 
 
 def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: datetime) -> None:

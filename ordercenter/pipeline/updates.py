@@ -31,7 +31,7 @@ from ordercenter.pipeline.drafts import (
     sealed_receiver,
     told_mark,
 )
-from ordercenter.pipeline.path import share_out, take
+from ordercenter.pipeline.path import share_over_parts, take
 from ordercenter.pipeline.work import HoldDraft, Work, load
 
 S = OrderStatus
@@ -133,7 +133,7 @@ def _learn_prices(work: Work, draft: OrderDraft) -> None:
         if line.bundle_line_id is not None or now is None or now.amount == line.amount:
             continue
         parts = [part for part in work.lines if part.bundle_line_id == line.id]
-        shares = share_out(now.amount, [part.amount for part in parts]) if parts else []
+        shares = share_over_parts(now.amount, [part.amount for part in parts]) if parts else []
         for part, amount in zip(parts, shares, strict=True):
             part.amount, part.priced_now = amount, True
             part.unit_price = (amount / part.quantity).quantize(Decimal("0.01"))

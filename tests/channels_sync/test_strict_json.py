@@ -21,13 +21,13 @@ from channels_sync.connectors.base import (
     loads_strict,
     optional_id,
     quantity,
-    share_out,
     unix_milliseconds,
     unix_seconds,
     unwrap,
     yuan,
 )
 from channels_sync.contracts import Unreadable
+from ordercenter.core.money import share_out
 
 BROKEN = {
     "cut": b'{"a": 1',

@@ -26,7 +26,7 @@ from ordercenter.orders.contracts import ChannelStatus, GiftDraft, ReceiverDraft
 from ordercenter.orders.models import OrderHold, OrderLine, SalesOrder
 from ordercenter.pipeline import intake, jobs
 from ordercenter.pipeline.drafts import order_number
-from ordercenter.pipeline.path import share_out
+from ordercenter.pipeline.path import share_over_parts
 from tests.factories import ListingFactory, ShopFactory, SkuFactory, VirtualWarehouseFactory
 from tests.pipeline.seller import (
     Seller,
@@ -422,11 +422,11 @@ def test_a_set_is_taken_apart_and_its_money_shared_out_to_the_fen(seller: Seller
 def test_shares_always_add_up_and_are_nobodys_loss(fen: int) -> None:
     amount = Decimal(fen) / 100
     weights = [Decimal(3), Decimal(5), Decimal(7)]
-    shares = share_out(amount, weights)
+    shares = share_over_parts(amount, weights)
     assert sum(shares) == amount
     exact = [amount * weight / 15 for weight in weights]
     assert all(abs(a - b) < Decimal("0.01") for a, b in zip(shares, exact, strict=True))
-    assert sum(share_out(amount, [Decimal(0)] * 3)) == amount
+    assert sum(share_over_parts(amount, [Decimal(0)] * 3)) == amount
 
 
 def test_a_set_without_parts_is_held_and_holds_nothing(seller: Seller) -> None:
