@@ -1,17 +1,21 @@
 """The two ends of the wire: what came in is kept raw, what must go out is a row first."""
 
 import json
-from typing import Any
+from datetime import datetime
+from typing import Any, Final
 
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from channels_sync.contracts import ShopAccess
-from ordercenter.catalog.models import Shop
+from ordercenter.catalog.models import Channel, Listing, Shop
+from ordercenter.core.clock import now as clock_now
 from ordercenter.core.sealing import seal, unseal
 
 SECRET_PURPOSE = "shop-credential"  # noqa: S105 - what the key is bound to, no secret
+TOKENS: Final = ("app_secret", "access_token", "refresh_token", "old_app_secret")
+"""The secrets every platform has; what else is sealed with them is the platform's own."""
 
 
 class ShopCredential(models.Model):
@@ -20,10 +24,16 @@ class ShopCredential(models.Model):
     shop = models.OneToOneField(
         Shop, models.CASCADE, primary_key=True, related_name="credential", verbose_name=_("店铺")
     )
-    base_url = models.URLField(_("接口地址"))
+    base_url = models.CharField(_("接口地址"), max_length=200)
     app_key = models.CharField(_("应用标识"), max_length=100)
     sealed = models.BinaryField(_("密钥"), editable=False)
     options = models.JSONField(_("平台参数"), default=dict, blank=True)
+    expires_at = models.DateTimeField(_("令牌到期"), null=True, editable=False)
+    refresh_expires_at = models.DateTimeField(_("授权到期"), null=True, editable=False)
+    write_expires_at = models.DateTimeField(_("写权限到期"), null=True, editable=False)
+    refreshing_until = models.DateTimeField(null=True, editable=False)
+    """The lease of the one worker that renews the token."""
+    old_secret_until = models.DateTimeField(null=True, editable=False)
     updated_at = models.DateTimeField(_("更新时间"), auto_now=True)
 
     class Meta:
@@ -33,42 +43,128 @@ class ShopCredential(models.Model):
     def __str__(self) -> str:
         return str(self.shop)
 
-    def set_secrets(self, *, app_secret: str, access_token: str = "") -> None:
-        self.sealed = seal(
-            {"app_secret": app_secret, "access_token": access_token}, purpose=SECRET_PURPOSE
-        )
+    def set_secrets(self, *, app_secret: str, access_token: str = "", **more: str) -> None:
+        """Seal what there is; ``more`` may be ``refresh_token``, ``old_app_secret`` and the
+        platform's own."""
+        secrets = {"app_secret": app_secret, "access_token": access_token, **more}
+        self.sealed = seal({k: v for k, v in secrets.items() if v}, purpose=SECRET_PURPOSE)
 
-    def access(self) -> ShopAccess:
+    def secrets(self) -> dict[str, str]:
+        """Open them; never for a screen."""
+        found: dict[str, Any] = unseal(self.sealed, purpose=SECRET_PURPOSE)
+        return {name: str(value) for name, value in found.items()}
+
+    def change_secrets(self, **changes: str) -> None:
+        """Seal again with ``changes``; an empty text takes a secret away."""
+        secrets = {"app_secret": "", **self.secrets(), **changes}
+        self.set_secrets(**secrets)
+
+    def access(self, *, now: datetime | None = None) -> ShopAccess:
         """Open the secrets for a connector; never for a screen."""
-        secrets: dict[str, Any] = unseal(self.sealed, purpose=SECRET_PURPOSE)
+        secrets = self.secrets()
+        in_grace = self.old_secret_until is not None and self.old_secret_until > (
+            now or clock_now()
+        )
+        codes = CarrierCode.objects.filter(channel=self.shop.channel)
+        options = {f"carrier.{row.carrier}": row.code for row in codes} | self.options
         return ShopAccess(
             shop_code=self.shop.code,
             base_url=self.base_url,
             app_key=self.app_key,
-            app_secret=secrets["app_secret"],
-            access_token=secrets["access_token"],
-            options={
-                k: v if isinstance(v, str) else json.dumps(v) for k, v in self.options.items()
-            },
+            app_secret=secrets.get("app_secret", ""),
+            access_token=secrets.get("access_token", ""),
+            secrets={name: text for name, text in secrets.items() if name not in TOKENS},
+            old_app_secret=secrets.get("old_app_secret", "") if in_grace else "",
+            options={k: v if isinstance(v, str) else json.dumps(v) for k, v in options.items()},
         )
 
 
-class SyncCursor(models.Model):
-    """How far one shop has been read, when next, and how its line is doing.
+class CarrierCode(models.Model):
+    """A platform's name of one of our carriers, where it differs from the packaged one.
 
-    ``position`` moves forward only, in the transaction that stores the last page of a window.
+    The carrier ``virtual`` stands for goods that need no parcel.
     """
+
+    channel = models.CharField(_("平台"), max_length=16, choices=Channel)
+    carrier = models.SlugField(_("快递公司"), max_length=16)
+    code = models.CharField(_("平台编码"), max_length=40)
+
+    class Meta:
+        verbose_name = _("平台快递编码")
+        verbose_name_plural = _("平台快递编码")
+        ordering = ["channel", "carrier"]
+        constraints = [
+            models.UniqueConstraint(fields=["channel", "carrier"], name="carrier_code_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_channel_display()} {self.carrier}={self.code}"
+
+
+class FieldMap(models.Model):
+    """One version of the table that ties a channel's field names to ours.
+
+    Without a live row the packaged table counts. A row for a shop goes before its channel's.
+    Rows are never changed: an edit is a new version.
+    """
+
+    channel = models.CharField(_("平台"), max_length=16, choices=Channel)
+    shop = models.ForeignKey(Shop, models.CASCADE, null=True, blank=True, verbose_name=_("店铺"))
+    version = models.PositiveIntegerField(_("版本"))
+    mapping = models.JSONField(_("字段对照"))
+    is_live = models.BooleanField(_("生效"), default=False)
+    note = models.CharField(_("说明"), max_length=200, blank=True)
+    created_by = models.CharField(_("编辑人"), max_length=150, default="")
+    created_at = models.DateTimeField(_("编辑时间"))
+
+    class Meta:
+        verbose_name = _("字段对照表")
+        verbose_name_plural = _("字段对照表")
+        ordering = ["channel", "-version"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["channel", "shop", "version"], nulls_distinct=False, name="field_map_once"
+            ),
+            models.UniqueConstraint(
+                fields=["channel", "shop"],
+                condition=Q(is_live=True),
+                nulls_distinct=False,
+                name="field_map_one_live",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_channel_display()} v{self.version}"
+
+
+class SyncCursor(models.Model):
+    """How one shop's line is doing: how it is read, when next, and what went wrong last."""
+
+    class Mode(models.TextChoices):
+        """How fresh the shop's orders and stock are to be (Q118)."""
+
+        EVENT = "event", _("实时（推送与轮询）")
+        TIMED = "timed", _("定时轮询")
+        MANUAL = "manual", _("手动")
 
     shop = models.OneToOneField(
         Shop, models.CASCADE, primary_key=True, related_name="cursor", verbose_name=_("店铺")
     )
-    position = models.DateTimeField(_("已读到"))
+    mode = models.CharField(_("同步方式"), max_length=8, choices=Mode, default=Mode.EVENT)
     interval_seconds = models.PositiveIntegerField(_("轮询间隔（秒）"), default=60)
     next_due_at = models.DateTimeField(_("下次轮询"))
-    leased_until = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(_("暂停时间"), null=True, editable=False)
+    paused_by = models.CharField(_("暂停人"), max_length=150, default="", editable=False)
+    leased_until = models.DateTimeField(null=True, editable=False)
+    listening_until = models.DateTimeField(null=True, editable=False)
+    """The lease of the one process that holds the platform's message line."""
     last_ok_at = models.DateTimeField(_("上次成功"), null=True)
     last_push_at = models.DateTimeField(_("上次推送"), null=True)
     failures = models.PositiveIntegerField(_("连续失败"), default=0)
+    broken = models.PositiveSmallIntegerField(_("连续无响应"), default=0)
+    """Calls in a row that met no platform at all; at ``line.BREAKS_AFTER`` the breaker opens."""
+    open_until = models.DateTimeField(_("熔断至"), null=True)
+    """Until then nobody calls the platform for this shop."""
     last_error_at = models.DateTimeField(_("上次失败"), null=True)
     error_class = models.CharField(_("错误类别"), max_length=16, default="")
     error_code = models.CharField(_("错误代码"), max_length=80, default="")
@@ -85,6 +181,199 @@ class SyncCursor(models.Model):
 
     def __str__(self) -> str:
         return str(self.shop)
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether it is read by itself."""
+        return self.paused_at is None and self.mode != self.Mode.MANUAL
+
+
+class FeedCursor(models.Model):
+    """How far one list of a shop has been read.
+
+    ``position`` moves forward only, in the transaction that stores the last page of a window;
+    an audited reset is the exception.
+    """
+
+    shop = models.ForeignKey(Shop, models.CASCADE, related_name="feeds", verbose_name=_("店铺"))
+    feed = models.CharField(_("接口"), max_length=16)
+    position = models.DateTimeField(_("已读到"))
+    last_ok_at = models.DateTimeField(_("上次成功"), null=True)
+    deep_at = models.DateTimeField(null=True)
+    """When a long stretch behind ``position`` was last read again, against crooked clocks."""
+
+    class Meta:
+        verbose_name = _("接口进度")
+        verbose_name_plural = _("接口进度")
+        constraints = [models.UniqueConstraint(fields=["shop", "feed"], name="feed_once")]
+
+    def __str__(self) -> str:
+        return f"{self.shop} {self.feed}"
+
+
+class SyncWindow(models.Model):
+    """The log of what moved a feed's cursor: one row a window read whole, or a reset."""
+
+    shop = models.ForeignKey(Shop, models.CASCADE, db_index=False)
+    feed = models.CharField(max_length=16)
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    pages = models.PositiveIntegerField(default=0)
+    messages = models.PositiveIntegerField(default=0)
+    was = models.DateTimeField()
+    position = models.DateTimeField()
+    reset_by = models.CharField(max_length=150, default="")
+    """Who moved the cursor by hand; empty for windows."""
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = _("读取记录")
+        verbose_name_plural = _("读取记录")
+        indexes = [models.Index(fields=["shop", "feed", "id"], name="window_of_feed")]
+
+    def __str__(self) -> str:
+        return f"{self.shop_id} {self.feed} {self.position:%F %T}"
+
+
+class CallBudget(models.Model):
+    """How many calls of one interface a shop may still make: a bucket that fills by itself.
+
+    ``per_second`` and ``burst`` start as the connector says and follow what the platform says.
+    """
+
+    shop = models.ForeignKey(Shop, models.CASCADE, verbose_name=_("店铺"))
+    interface = models.CharField(_("接口"), max_length=80)
+    per_second = models.FloatField(_("每秒次数"))
+    burst = models.FloatField(_("突发上限"))
+    tokens = models.FloatField(_("余量"))
+    counted_at = models.DateTimeField(_("统计时间"))
+    blocked_until = models.DateTimeField(_("限流至"), null=True)
+
+    class Meta:
+        verbose_name = _("调用额度")
+        verbose_name_plural = _("调用额度")
+        constraints = [models.UniqueConstraint(fields=["shop", "interface"], name="budget_once")]
+
+    def __str__(self) -> str:
+        return f"{self.shop_id} {self.interface}"
+
+
+class Backfill(models.Model):
+    """One wish to read a stretch of the past again, and how far it has come."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("排队")
+        RUNNING = "running", _("进行中")
+        DONE = "done", _("完成")
+        FAILED = "failed", _("失败")
+        CANCELED = "canceled", _("已取消")
+
+    shop = models.ForeignKey(Shop, models.CASCADE, related_name="backfills", verbose_name=_("店铺"))
+    start = models.DateTimeField(_("从"))
+    end = models.DateTimeField(_("到"))
+    position = models.DateTimeField(_("已补到"))
+    state = models.CharField(_("状态"), max_length=8, choices=State, default=State.WAITING)
+    pages = models.PositiveIntegerField(_("页数"), default=0)
+    messages = models.PositiveIntegerField(_("读到"), default=0)
+    new = models.PositiveIntegerField(_("新增"), default=0)
+    asked_by = models.CharField(_("发起人"), max_length=150)
+    reason = models.CharField(_("原因"), max_length=500, default="")
+    created_at = models.DateTimeField(_("发起时间"))
+    done_at = models.DateTimeField(_("完成时间"), null=True)
+    leased_until = models.DateTimeField(null=True)
+    failures = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(_("错误"), max_length=300, default="")
+
+    class Meta:
+        verbose_name = _("补拉任务")
+        verbose_name_plural = _("补拉任务")
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(end__gt=models.F("start")), name="backfill_span"),
+            models.UniqueConstraint(
+                fields=["shop"], condition=Q(state__in=["waiting", "running"]),
+                name="backfill_one_at_a_time",
+            ),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.shop} {self.start:%F %T} – {self.end:%F %T}"
+
+    @property
+    def percent(self) -> int:
+        """How much of the stretch is done, 0 to 100."""
+        done = (self.position - self.start) / (self.end - self.start)
+        return 100 if self.state == self.State.DONE else max(0, min(99, int(done * 100)))
+
+
+class Reconciliation(models.Model):
+    """One shop's hour compared with its platform: both counts, and the ids only they have."""
+
+    class State(models.TextChoices):
+        EVEN = "even", _("一致")
+        PULLING = "pulling", _("补拉中")
+        SHORT = "short", _("仍有缺单")
+
+    shop = models.ForeignKey(Shop, models.CASCADE, verbose_name=_("店铺"))
+    hour = models.DateTimeField(_("时段"))
+    """Its first instant; by the time the order was placed."""
+    theirs = models.PositiveIntegerField(_("平台单数"))
+    ours = models.PositiveIntegerField(_("本系统单数"))
+    missing = models.JSONField(_("缺少的单号"), default=list)
+    """What the platform lists and we do not have now."""
+    pulled = models.PositiveIntegerField(_("已补拉"), default=0)
+    """How many orders this comparison has brought in."""
+    extra = models.JSONField(_("平台没有的单号"), default=list)
+    state = models.CharField(_("结果"), max_length=8, choices=State)
+    checked_at = models.DateTimeField(_("核对时间"))
+
+    class Meta:
+        verbose_name = _("对单")
+        verbose_name_plural = _("对单")
+        constraints = [models.UniqueConstraint(fields=["shop", "hour"], name="reconciled_once")]
+        indexes = [models.Index(fields=["-hour"], name="reconciled_recent")]
+
+    def __str__(self) -> str:
+        return f"{self.shop} {self.hour:%F %H:00}"
+
+
+class LineAlarm(models.Model):
+    """Something is wrong with a shop's line until somebody or something has put it right."""
+
+    class Kind(models.TextChoices):
+        LAG = "lag", _("数据延迟")
+        SILENCE = "silence", _("长时间没有新订单")
+        NO_PUSH = "no_push", _("推送中断")
+        MISSING = "missing", _("缺单")
+        AUTH = "auth", _("授权失效或将到期")
+        BREAKER = "breaker", _("平台无响应")
+        DEAD = "dead", _("死信")
+        CLOCK = "clock", _("时钟偏差")
+
+    class Level(models.TextChoices):
+        WARN = "warn", _("提醒")
+        ALARM = "alarm", _("告警")
+
+    shop = models.ForeignKey(Shop, models.CASCADE, related_name="alarms", verbose_name=_("店铺"))
+    kind = models.CharField(_("种类"), max_length=10, choices=Kind)
+    level = models.CharField(_("级别"), max_length=6, choices=Level)
+    words = models.CharField(_("说明"), max_length=300)
+    opened_at = models.DateTimeField(_("开始"))
+    seen_at = models.DateTimeField(_("最近一次"))
+    closed_at = models.DateTimeField(_("解除"), null=True)
+
+    class Meta:
+        verbose_name = _("线路告警")
+        verbose_name_plural = _("线路告警")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["shop", "kind"], condition=Q(closed_at=None), name="alarm_open_once"
+            )
+        ]
+        indexes = [models.Index(fields=["-opened_at"], name="alarm_recent")]
+
+    def __str__(self) -> str:
+        return f"{self.shop} {self.get_kind_display()}"
 
 
 class InboxMessage(models.Model):
@@ -104,6 +393,13 @@ class InboxMessage(models.Model):
         PUSH = "push", _("推送")
         FILE = "file", _("文件")
         FETCH = "fetch", _("单查")
+        BACKFILL = "backfill", _("补拉")
+
+    class Lane(models.IntegerChoices):
+        """Who goes first: what happens now, then what is told again of the past."""
+
+        LIVE = 0, _("实时")
+        BULK = 1, _("补拉与重放")
 
     MAX_ATTEMPTS = 8
 
@@ -113,6 +409,7 @@ class InboxMessage(models.Model):
     carrier = models.CharField(_("快递公司"), max_length=16, default="")
     """Set instead of the shop where a carrier pushed."""
     source = models.CharField(_("来源"), max_length=8, choices=Source)
+    lane = models.PositiveSmallIntegerField(_("队列"), choices=Lane, default=Lane.LIVE)
     kind = models.CharField(_("种类"), max_length=12)
     channel_number = models.CharField(_("平台单号"), max_length=64)
     event_id = models.CharField(_("事件编号"), max_length=100)
@@ -139,7 +436,9 @@ class InboxMessage(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["id"], name="message_open", condition=Q(state__in=["new", "leased"])
+                fields=["lane", "id"],
+                name="message_open",
+                condition=Q(state__in=["new", "leased"]),
             ),
             models.Index(fields=["id"], name="message_dead", condition=Q(state="dead")),
         ]
@@ -149,38 +448,141 @@ class InboxMessage(models.Model):
 
 
 class OutboundMessage(models.Model):
-    """One thing a platform must be told. ``key`` is the same for every try: one effect."""
+    """One thing a platform must be told. ``key`` is the same for every try: one effect.
+
+    ``subject`` names what it is about, so that a newer word about the same thing (a stock
+    figure) takes the place of one that has not gone yet.
+    """
 
     class State(models.TextChoices):
         WAITING = "waiting", _("待发送")
         DONE = "done", _("已送达")
         DEAD = "dead", _("死信")
+        UNSUPPORTED = "unsupported", _("平台不支持")
+        SUPERSEDED = "superseded", _("已被更新的消息取代")
+        SETTLED = "settled", _("已人工处理")
 
     class Kind(models.TextChoices):
         SHIP = "ship", _("发货回传")
+        STOCK = "stock", _("库存")
+        STOP = "stop", _("退款拦截答复")
+        MEMO = "memo", _("备注")
+        ADDRESS = "address", _("改地址答复")
 
     GIVE_UP_AFTER_HOURS = 72
 
     shop = models.ForeignKey(Shop, models.PROTECT, verbose_name=_("店铺"))
     kind = models.CharField(_("种类"), max_length=8, choices=Kind)
     key = models.CharField(max_length=100, unique=True)
-    order_id = models.BigIntegerField(_("订单"))
+    subject = models.CharField(_("对象"), max_length=120, default="")
+    order_id = models.BigIntegerField(_("订单"), null=True)
     payload = models.JSONField(_("内容"))
-    state = models.CharField(_("状态"), max_length=8, choices=State, default=State.WAITING)
+    state = models.CharField(_("状态"), max_length=12, choices=State, default=State.WAITING)
     created_at = models.DateTimeField(_("产生时间"))
     due_at = models.DateTimeField(_("应发时间"))
-    done_at = models.DateTimeField(_("送达时间"), null=True)
+    answer_by = models.DateTimeField(_("平台时限"), null=True)
+    done_at = models.DateTimeField(_("完成时间"), null=True)
     tries = models.PositiveIntegerField(_("次数"), default=0)
+    is_doubtful = models.BooleanField(_("结果不明"), default=False)
+    """A try may have taken effect: ask the platform before the next one."""
     error = models.CharField(_("错误"), max_length=300, default="")
+    settled_by = models.CharField(_("处理人"), max_length=150, default="")
+    settled_reason = models.CharField(_("处理说明"), max_length=500, default="")
 
     class Meta:
         verbose_name = _("发件箱")
         verbose_name_plural = _("发件箱")
         indexes = [
             models.Index(fields=["due_at"], name="outbound_due", condition=Q(state="waiting")),
+            models.Index(
+                fields=["subject"], name="outbound_subject",
+                condition=Q(state="waiting") & ~Q(subject=""),
+            ),
             models.Index(fields=["order_id"], name="outbound_of_order"),
             models.Index(fields=["id"], name="outbound_dead", condition=Q(state="dead")),
-        ]
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.key}"
+
+
+class PublishedStock(models.Model):
+    """What one listing's channel was last told it may sell, and what it shows by our books.
+
+    ``version`` counts computed figures; an older one never replaces a newer one.
+    """
+
+    listing = models.OneToOneField(
+        Listing, models.CASCADE, primary_key=True, related_name="published"
+    )
+    version = models.PositiveBigIntegerField(_("版本"), default=0)
+    quantity = models.IntegerField(_("应显示"), default=0)
+    computed_at = models.DateTimeField(_("计算时间"), null=True)
+    told = models.IntegerField(_("已告知"), null=True)
+    told_version = models.PositiveBigIntegerField(default=0)
+    told_at = models.DateTimeField(_("告知时间"), null=True)
+    refused_until = models.DateTimeField(_("平台暂不接受至"), null=True)
+    refusal = models.CharField(_("拒绝原因"), max_length=200, default="")
+
+    class Meta:
+        verbose_name = _("平台库存")
+        verbose_name_plural = _("平台库存")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(told_version__lte=models.F("version")), name="told_what_was_computed"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.listing_id}: {self.told}"
+
+
+class Reveal(models.Model):
+    """One look at a receiver in the clear: who, of which order, for what. Append-only.
+
+    Written before the platform is asked, so that no look goes unrecorded.
+    """
+
+    class Scene(models.TextChoices):
+        LABEL = "label", _("打印面单")
+        SERVICE = "service", _("客服联系买家")
+        AFTER_SALES = "after_sales", _("售后处理")
+        CHECK = "check", _("核对地址")
+
+    shop = models.ForeignKey(Shop, models.PROTECT, db_index=False, verbose_name=_("店铺"))
+    order_id = models.BigIntegerField(_("订单"))
+    scene = models.CharField(_("场景"), max_length=12, choices=Scene)
+    reason = models.CharField(_("事由"), max_length=500)
+    seen_by = models.CharField(_("查看人"), max_length=150)
+    seen_by_id = models.CharField(max_length=64)
+    asked_platform = models.BooleanField(_("调用平台解密"))
+    outcome = models.CharField(_("结果"), max_length=80, default="")
+    at = models.DateTimeField(_("时间"))
+
+    class Meta:
+        verbose_name = _("明文查看记录")
+        verbose_name_plural = _("明文查看记录")
+        indexes = [
+            models.Index(fields=["seen_by_id", "at"], name="reveal_by_person"),
+            models.Index(fields=["shop", "at"], name="reveal_by_shop"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.seen_by} {self.order_id}"
+
+
+class MergeGroup(models.Model):
+    """Orders of one shop that its platform says may share a parcel, as of ``asked_at``."""
+
+    shop = models.ForeignKey(Shop, models.CASCADE, db_index=False, verbose_name=_("店铺"))
+    order_ids = models.JSONField(_("订单"))
+    asked_at = models.DateTimeField(_("查询时间"))
+    valid_until = models.DateTimeField(_("有效至"))
+
+    class Meta:
+        verbose_name = _("可合单组")
+        verbose_name_plural = _("可合单组")
+        indexes = [models.Index(fields=["shop", "-asked_at"], name="merge_group_recent")]
+
+    def __str__(self) -> str:
+        return f"{self.shop_id} {self.order_ids}"

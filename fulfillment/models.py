@@ -267,6 +267,9 @@ class RefundRequest(models.Model):
     return_goods = models.BooleanField(_("退货"))
     intercept_shipping = models.BooleanField(_("需拦截"))
     modified_at = models.DateTimeField(_("平台更新时间"), null=True)
+    version = models.CharField(_("平台版本"), max_length=40, default="")
+    answer = models.CharField(_("拦截答复"), max_length=16, default="")
+    """What the platform was told of the parcel, a ``StopOutcome``; empty while it was not."""
     created_at = models.DateTimeField(_("接收时间"))
 
     class Meta:
@@ -281,3 +284,42 @@ class RefundRequest(models.Model):
     @property
     def stops_shipping(self) -> bool:
         return self.state == "in_progress" and self.intercept_shipping
+
+
+class AddressRequest(models.Model):
+    """A buyer asks for another address; the platform waits for the seller's word until a time."""
+
+    class State(models.TextChoices):
+        OPEN = "open", _("待答复")
+        APPROVED = "approved", _("已同意")
+        REFUSED = "refused", _("已拒绝")
+        LAPSED = "lapsed", _("逾时，平台视为同意")
+        GONE = "gone", _("买家已撤回")
+
+    shop = models.ForeignKey(Shop, models.PROTECT, verbose_name=_("店铺"))
+    channel_number = models.CharField(_("平台单号"), max_length=64)
+    order = models.ForeignKey(
+        SalesOrder, models.PROTECT, related_name="address_requests", verbose_name=_("订单")
+    )
+    asked_at = models.DateTimeField(_("申请时间"))
+    answer_by = models.DateTimeField(_("答复时限"), null=True)
+    shown = models.CharField(_("新地址（脱敏）"), max_length=200, default="")
+    state = models.CharField(_("状态"), max_length=8, choices=State, default=State.OPEN)
+    decided_by = models.CharField(_("答复人"), max_length=150, default="")
+    decided_at = models.DateTimeField(_("答复时间"), null=True)
+    reason = models.CharField(_("说明"), max_length=500, default="")
+
+    class Meta:
+        verbose_name = _("改地址申请")
+        verbose_name_plural = _("改地址申请")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["order"], condition=Q(state="open"), name="address_request_open_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["answer_by"], name="address_due", condition=Q(state="open"))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shop} {self.channel_number}"

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Final
 
 from channels_sync.connectors.base import ConnectorFactory
-from channels_sync.connectors.douyin import DouyinConnector
-from channels_sync.connectors.jd import JdConnector
-from channels_sync.connectors.miniprogram import CrmConnector, MiniProgramConnector
-from channels_sync.connectors.pinduoduo import PinduoduoConnector
-from channels_sync.connectors.shopify import ShopifyConnector
-from channels_sync.connectors.spreadsheet import SpreadsheetConnector
-from channels_sync.connectors.taobao import TaobaoConnector
+from channels_sync.connectors.douyin.connector import DouyinConnector
+from channels_sync.connectors.jd.connector import JdConnector
+from channels_sync.connectors.miniprogram.connector import CrmConnector, MiniProgramConnector
+from channels_sync.connectors.pinduoduo.connector import PinduoduoConnector
+from channels_sync.connectors.shopify.connector import ShopifyConnector
+from channels_sync.connectors.spreadsheet.connector import SpreadsheetConnector
+from channels_sync.connectors.taobao.connector import TaobaoConnector
 
 CONNECTORS: Final[Mapping[str, ConnectorFactory]] = {
     "taobao": TaobaoConnector,

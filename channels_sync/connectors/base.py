@@ -11,33 +11,58 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
-from typing import Any, ClassVar, Final, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
 
 from channels_sync.contracts import (
+    OPEN_LINE,
+    AddressAnswer,
     BadSignature,
+    Census,
     Connector,
+    ConnectorError,
+    Decrypted,
+    DecryptRequest,
     ErrorClass,
+    Feed,
+    Limit,
+    Line,
+    Memo,
     MessageKind,
     Page,
     PlatformError,
     RawMessage,
     Rejected,
+    ShipNotice,
     ShopAccess,
+    StockEcho,
+    StockFigure,
+    StopAnswer,
+    Tokens,
+    Told,
     TryLater,
     Unreadable,
+    Unsupported,
     WebhookReply,
     WebhookRequest,
     Window,
 )
 from ordercenter.core.money import FEN
 from ordercenter.orders.contracts import LineDraft
+
+T = TypeVar("T")
+
+CARRIER_CODES: Final[Mapping[str, Mapping[str, str]]] = json.loads(
+    (Path(__file__).parent / "carrier_codes.json").read_text(encoding="utf-8")
+)
+"""The platforms' names of carriers, by channel and our code."""
 
 CHINA: Final = timezone(timedelta(hours=8), "UTC+8")
 """Naive texts of the platforms are Beijing time; there is no summer time to mind."""
@@ -717,11 +742,17 @@ def require_success(flag: Any) -> None:
 class ConnectorFactory(Protocol):
     """Makes a connector for one shop; reading alone needs no client."""
 
+    channel: ClassVar[str]
+    feeds: ClassVar[tuple[Feed, ...]]
+    listens: ClassVar[bool]
+
     def __call__(
         self,
         access: ShopAccess,
         client: httpx.Client | None = None,
         now: Callable[[], datetime] = ...,
+        *,
+        line: Line = ...,
     ) -> Connector: ...
 
 
@@ -730,21 +761,34 @@ def utc_now() -> datetime:
 
 
 class BaseConnector:
-    """What all connectors share: access, the injected client, the clock."""
+    """What all connectors share: access, the injected client, the clock, the shop's line.
+
+    Whatever a platform lacks is Unsupported here; a connector overrides what it has.
+    """
 
     channel: ClassVar[str]
-    max_window_seconds: ClassVar[int]
-    settle_seconds: ClassVar[int]
+    feeds: ClassVar[tuple[Feed, ...]] = ()
+    limits: ClassVar[Mapping[str, Limit]] = {}
+    listens: ClassVar[bool] = False
+    repeatable: ClassVar[frozenset[type]] = frozenset()
+    stale_token_codes: ClassVar[frozenset[str]] = frozenset()
+    """Codes and sub-codes that say: this token is over, another may do."""
 
     def __init__(
         self,
         access: ShopAccess,
         client: httpx.Client | None = None,
         now: Callable[[], datetime] = utc_now,
+        *,
+        line: Line = OPEN_LINE,
     ) -> None:
         self.access = access
         self._client = client
         self.now = now
+        self.line = line
+
+    def feed(self, code: str) -> Feed:
+        return next(feed for feed in self.feeds if feed.code == code)
 
     @property
     def client(self) -> httpx.Client:
@@ -753,21 +797,101 @@ class BaseConnector:
             raise RuntimeError("this connector was made without an HTTP client")
         return self._client
 
-    def carrier_code(self, carrier: str, codes: Mapping[str, str]) -> str:
-        """The platform's name of our carrier; the shop's option ``carrier.<code>`` goes first.
+    @contextmanager
+    def calling(self, interface: str, *, cost: float = 1.0) -> Iterator[None]:
+        """Hold the shop's line for one call of ``interface``, and tell it how the call went."""
+        self.line.enter(interface, self.limits.get(interface) or self.limits.get("*"), cost=cost)
+        try:
+            yield
+        except ConnectorError as error:
+            self.line.failed(interface, error)
+            raise
+        self.line.passed(interface)
+
+    def with_token(self, call: Callable[[], T]) -> T:
+        """Make one call with the shop's token; renew a stale one and call once more.
+
+        ``call`` must read ``self.access.access_token`` when it is called.
+        """
+        try:
+            return call()
+        except Rejected as refusal:
+            error = refusal.error
+            if not self.stale_token_codes & {error.code, error.sub_code}:
+                raise
+            fresh = self.line.renew(self.access.access_token)
+        self.access = replace(self.access, access_token=fresh)
+        return call()
+
+    def carrier_code(self, carrier: str) -> str:
+        """The platform's name of our carrier: the shop's option ``carrier.<code>``, which the
+        house fills from its table, goes before the packaged one.
 
         Raises Rejected for a carrier nobody has named.
         """
-        found = self.access.options.get(f"carrier.{carrier}") or codes.get(carrier)
+        packaged = CARRIER_CODES.get(self.channel, {})
+        found = self.access.options.get(f"carrier.{carrier}") or packaged.get(carrier)
         if found:
             return found
         raise Rejected(
             PlatformError(
                 ErrorClass.BUSINESS,
                 "unknown_carrier",
-                f"快递公司 {carrier} 没有对应的平台编码，请在店铺选项 carrier.{carrier} 中填写",
+                f"快递公司 {carrier} 没有对应的平台编码，请在“平台快递编码”中填写",
             )
         )
+
+    # What a platform may lack
+
+    def pull(self, feed: str, window: Window) -> Iterator[Page]:
+        raise Unsupported("拉取订单")
+
+    def fetch(self, channel_number: str) -> RawMessage:
+        raise Unsupported("按单号查询")
+
+    def census(self, window: Window) -> Census:
+        raise Unsupported("按下单时间核对")
+
+    def listen(
+        self, take: Callable[[Sequence[RawMessage]], None], stop: Callable[[], bool]
+    ) -> None:
+        raise Unsupported("消息服务")
+
+    def refresh(self, refresh_token: str) -> Tokens:
+        raise Unsupported("自动续期授权")
+
+    def authorize_url(self, redirect_uri: str, state: str) -> str:
+        raise Unsupported("网页授权")
+
+    def exchange_code(self, code: str) -> Tokens:
+        raise Unsupported("网页授权")
+
+    def challenge(self, request: WebhookRequest) -> WebhookReply | None:
+        return None
+
+    def ship(self, notice: ShipNotice) -> None:
+        raise Unsupported("发货回传")
+
+    def publish_stock(self, figure: StockFigure) -> StockEcho:
+        raise Unsupported("库存同步")
+
+    def answer_stop(self, answer: StopAnswer) -> None:
+        raise Unsupported("回复退款拦截结果")
+
+    def write_memo(self, memo: Memo) -> None:
+        raise Unsupported("修改备注")
+
+    def answer_address(self, answer: AddressAnswer) -> None:
+        raise Unsupported("回复改地址申请")
+
+    def knows(self, told: Told) -> bool | None:
+        return None
+
+    def decrypt(self, requests: Sequence[DecryptRequest]) -> list[Decrypted]:
+        raise Unsupported("收件人解密")
+
+    def merge_groups(self, requests: Sequence[DecryptRequest]) -> list[tuple[str, ...]]:
+        raise Unsupported("合单查询")
 
 
 class WithoutPush:
@@ -782,7 +906,7 @@ class WithoutPush:
     def split(self, request: WebhookRequest) -> tuple[RawMessage, ...]:
         return (RawMessage(MessageKind.UNREADABLE, request.body),)
 
-    def acknowledge(self, request: WebhookRequest) -> WebhookReply:
+    def acknowledge(self, request: WebhookRequest, *, duplicate: bool) -> WebhookReply:
         return WebhookReply(HTTPStatus.NOT_FOUND, b"", "text/plain")
 
 

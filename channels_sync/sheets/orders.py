@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from channels_sync.connectors.spreadsheet import FORMAT, decimal_text
+from channels_sync.connectors.spreadsheet.connector import FORMAT, decimal_text
 from channels_sync.contracts import MessageKind, RawMessage
 from channels_sync.sheets.mapping import NotAnOrder, SheetMapping
 from channels_sync.sheets.rows import Meter, SheetError, rows

@@ -36,6 +36,14 @@ class Action(models.TextChoices):
     RULES_CHANGED = "rules_changed", _("风控规则变更")
     ACCESS_CHANGED = "access_changed", _("账号与角色变更")
     MESSAGE_REPLAYED = "message_replayed", _("重放消息")
+    MESSAGE_SETTLED = "message_settled", _("人工处理死信")
+    LINE_CHANGED = "line_changed", _("店铺线路变更")
+    CURSOR_RESET = "cursor_reset", _("重置读取进度")
+    STOP_ANSWERED = "stop_answered", _("答复退款拦截")
+    MEMO_WRITTEN = "memo_written", _("修改备注")
+    ADDRESS_ANSWERED = "address_answered", _("答复改地址申请")
+    RECEIVER_REVEALED = "receiver_revealed", _("查看收件人明文")
+    FIELD_MAP_CHANGED = "field_map_changed", _("字段对照变更")
 
 
 class AuditRecord(models.Model):

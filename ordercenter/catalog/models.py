@@ -13,7 +13,10 @@ class Channel(models.TextChoices):
     DOUYIN = "douyin", _("抖音小店")
     PINDUODUO = "pinduoduo", _("拼多多")
     SHOPIFY = "shopify", _("Shopify 独立站")
+    WECHAT = "wechat", _("微信小店")
     MINIPROGRAM = "miniprogram", _("自有小程序")
+    CRM = "crm_webhook", _("私域 CRM")
+    OPENJSON = "openjson", _("通用 JSON 接口")
     FILE = "file", _("表格导入")
 
 
@@ -23,7 +26,10 @@ NUMBER_PREFIX = {
     Channel.DOUYIN: "DY",
     Channel.PINDUODUO: "PD",
     Channel.SHOPIFY: "SH",
+    Channel.WECHAT: "WX",
     Channel.MINIPROGRAM: "MP",
+    Channel.CRM: "CR",
+    Channel.OPENJSON: "OJ",
     Channel.FILE: "XL",
 }
 
@@ -139,6 +145,9 @@ class Listing(models.Model):
     shop = models.ForeignKey(Shop, models.PROTECT, verbose_name=_("店铺"), related_name="listings")
     code_type = models.CharField(_("编码类型"), max_length=12, choices=CodeType)
     code = models.CharField(_("平台编码"), max_length=100)
+    platform_sku_id = models.CharField(_("平台 SKU 编号"), max_length=64, blank=True, default="")
+    platform_item_id = models.CharField(_("平台商品编号"), max_length=64, blank=True, default="")
+    """What a stock figure is addressed to; learned from orders, or typed."""
     title = models.CharField(_("平台标题"), max_length=200, blank=True)
     sku = models.ForeignKey(Sku, models.PROTECT, null=True, blank=True, verbose_name=_("货品"))
     bundle = models.ForeignKey(

@@ -51,6 +51,8 @@ class LineDraft:
     is_gift: bool = False
     refund_state: str | None = "none"
     """none, in_progress, refunded, partial, closed; None where the payload cannot say."""
+    platform_item_id: str | None = None
+    """The listing the SKU belongs to: Taobao ``num_iid``, Douyin ``product_id``..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,16 @@ class ReceiverDraft:
     """Name, phone or address are masked or ciphertext: no key may be made of them."""
     oaid: str = ""
     """Taobao/JD ``oaid``, Douyin and Pinduoduo ``open_address_id``, WeChat ``hash_code``."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressChangeDraft:
+    """A buyer asks for another address, and the seller has to answer."""
+
+    asked_at: datetime | None
+    answer_by: datetime | None
+    """When silence becomes consent; None where the platform names no time."""
+    receiver: ReceiverDraft | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,8 @@ class OrderDraft:
     """in_progress, full, partial, none; None where the payload cannot say."""
     is_test: bool = False
     is_presale: bool = False
+    address_change: "AddressChangeDraft | None" = None
+    """A buyer's open wish for another address; None where there is none, or none is told."""
 
     @property
     def has_gift(self) -> bool:
@@ -152,6 +166,8 @@ class RefundDraft:
     """Money is asked for or given back without goods coming back: stop the parcel."""
     modified_at: datetime | None = None
     phase: str | None = None
+    version: str = ""
+    """The platform's version of the refund, wanted back with an answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from channels_sync import services as channels
-from channels_sync.connectors.spreadsheet import SpreadsheetConnector
+from channels_sync.connectors.spreadsheet.connector import SpreadsheetConnector
 from channels_sync.contracts import MessageKind, Unreadable
 from channels_sync.models import InboxMessage
 from channels_sync.sheets.mapping import MappingError, SheetMapping

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import dump_compact, make_client
-from channels_sync.connectors.douyin import DouyinConnector, canonical, push_sign, sign
+from channels_sync.connectors.douyin.connector import DouyinConnector, canonical, push_sign, sign
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,

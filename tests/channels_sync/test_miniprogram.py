@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import dump_compact, make_client
-from channels_sync.connectors.miniprogram import PAGE_SIZE, MiniProgramConnector, crm_sign
+from channels_sync.connectors.miniprogram.connector import PAGE_SIZE, MiniProgramConnector, crm_sign
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import dump_compact, make_client
-from channels_sync.connectors.shopify import ShopifyConnector, webhook_sign
+from channels_sync.connectors.shopify.connector import ShopifyConnector, webhook_sign
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,

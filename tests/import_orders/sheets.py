@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.core.management import call_command
 
-from channels_sync.connectors.spreadsheet import SpreadsheetConnector
+from channels_sync.connectors.spreadsheet.connector import SpreadsheetConnector
 from channels_sync.contracts import ShopAccess
 from channels_sync.sheets.mapping import SheetMapping
 from channels_sync.sheets.orders import Sheet, SheetDocument

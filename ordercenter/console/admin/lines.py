@@ -120,9 +120,9 @@ class SyncCursorAdmin(ReferenceAdmin[SyncCursor]):
 
     edit_rights = (Can.EDIT_SHOPS,)
     audit_action = Action.SHOP_CHANGED
-    fields = ("shop", "interval_seconds", "position", "last_ok_at", "error_message")
-    readonly_fields = ("shop", "position", "last_ok_at", "error_message")
-    list_display = ("shop", "interval_seconds", "position", "last_ok_at", "failures")
+    fields = ("shop", "mode", "interval_seconds", "paused_at", "last_ok_at", "error_message")
+    readonly_fields = ("shop", "paused_at", "last_ok_at", "error_message")
+    list_display = ("shop", "mode", "interval_seconds", "paused_at", "last_ok_at", "failures")
     list_select_related = ("shop",)
     search_fields = ("shop__code", "shop__name")
 

@@ -38,6 +38,7 @@ from channels_sync.contracts import (
     BadSignature,
     Document,
     ErrorClass,
+    Feed,
     MessageKind,
     Page,
     PlatformError,
@@ -119,16 +120,6 @@ fulfillmentCreate(fulfillment: $fulfillment) {
 _SHOP_QUERY: Final = "query { shop { id } }"
 _LIST_METHOD: Final = "query orders(first, after, sortKey: UPDATED_AT, query)"
 
-_CARRIERS: Final[Mapping[str, str]] = {
-    "sf": "SF Express",
-    "zto": "ZTO Express",
-    "yto": "YTO Express",
-    "sto": "STO Express",
-    "yunda": "Yunda Express",
-    "jd": "JD Logistics",
-    "ems": "China Post",
-    "jt": "J&T Express",
-}
 _OPEN: Final = frozenset({"OPEN", "IN_PROGRESS"})
 _NOT_SENT: Final = frozenset({"CANCELLED", "ERROR", "FAILURE"})
 
@@ -166,12 +157,11 @@ class ShopifyConnector(BaseConnector):
     """One Shopify store."""
 
     channel: ClassVar[str] = "shopify"
-    max_window_seconds: ClassVar[int] = 60 * 86_400
-    settle_seconds: ClassVar[int] = 60
+    feeds: ClassVar[tuple[Feed, ...]] = (Feed("orders", 60 * 86_400, 60),)
 
     # --- asking -----------------------------------------------------------------------------
 
-    def pull(self, window: Window) -> Iterator[Page]:
+    def pull(self, feed: str, window: Window) -> Iterator[Page]:
         """Yield orders changed since the window's start, ascending, and their refunds.
 
         The cursor holds the row's own time, so an order that changes meanwhile comes again
@@ -228,7 +218,7 @@ class ShopifyConnector(BaseConnector):
         return data.node("order")
 
     def _fulfill(self, group: Sequence[Mapping[str, Any]], notice: ShipNotice) -> None:
-        company = self.carrier_code(notice.carrier, _CARRIERS)
+        company = self.carrier_code(notice.carrier)
         fulfillment = {
             "lineItemsByFulfillmentOrder": list(group),
             "trackingInfo": {"company": company, "number": notice.tracking_number},
@@ -352,7 +342,7 @@ class ShopifyConnector(BaseConnector):
         }
         return (RawMessage(MessageKind.EVENT, dump_compact(hint), number, event_id),)
 
-    def acknowledge(self, request: WebhookRequest) -> WebhookReply:
+    def acknowledge(self, request: WebhookRequest, *, duplicate: bool) -> WebhookReply:
         return WebhookReply(HTTPStatus.OK, b"{}")
 
 

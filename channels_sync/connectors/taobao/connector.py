@@ -43,6 +43,7 @@ from channels_sync.connectors.base import (
 from channels_sync.contracts import (
     Document,
     ErrorClass,
+    Feed,
     MessageKind,
     Page,
     PlatformError,
@@ -99,16 +100,6 @@ PLATFORM_CODES: Final = frozenset({"530"})
 PLATFORM_SUB_CODES: Final = ("isp.", "ism.")
 BAN: Final = re.compile(r"last for ([0-9]{1,6}) more seconds")
 
-CARRIERS: Final[Mapping[str, str]] = {
-    # Names as in taobao.logistics.companies.get; a shop's option carrier.<code> overrides one.
-    "sf": "SF",
-    "zto": "ZTO",
-    "yto": "YTO",
-    "sto": "STO",
-    "yunda": "YUNDA",
-    "ems": "EMS",
-    "jd": "JD",
-}
 # Fields not asked for do not come and look like empty values.
 TRADE_FIELDS: Final = ",".join(
     (
@@ -173,8 +164,10 @@ class TaobaoConnector(WithoutPush, BaseConnector):
     """One Taobao or Tmall shop. Option ``sign_method``: hmac-sha256 (default), hmac or md5."""
 
     channel: ClassVar[str] = "taobao"
-    max_window_seconds: ClassVar[int] = 24 * 3600
-    settle_seconds: ClassVar[int] = 120
+    feeds: ClassVar[tuple[Feed, ...]] = (
+        Feed("orders", 24 * 3600, 120),
+        Feed("refunds", 24 * 3600, 120),
+    )
     page_size: ClassVar[int] = 100
 
     # --- calls ---
@@ -210,8 +203,8 @@ class TaobaoConnector(WithoutPush, BaseConnector):
             )
         return Node(content, _response_key(method))
 
-    def pull(self, window: Window) -> Iterator[Page]:
-        """Yield the trades modified within ``window``, then its refunds."""
+    def pull(self, feed: str, window: Window) -> Iterator[Page]:
+        """Yield the trades, or the refunds, modified within ``window``."""
         trades = Listing(
             partial(self._count, "taobao.trades.sold.increment.get", "tid"),
             partial(self._page, "taobao.trades.sold.increment.get", TRADE_FIELDS),
@@ -222,9 +215,9 @@ class TaobaoConnector(WithoutPush, BaseConnector):
             partial(self._page, "taobao.refunds.receive.get", REFUND_FIELDS),
             self.page_size,
         )
-        for span in slices(window, self.max_window_seconds):
-            yield from pull_backwards(span, trades)
-            yield from pull_backwards(span, refunds)
+        listing = {"orders": trades, "refunds": refunds}[feed]
+        for span in slices(window, self.feed(feed).max_window_seconds):
+            yield from pull_backwards(span, listing)
 
     def _query(self, fields: str, window: Window) -> dict[str, str]:
         return {
@@ -275,7 +268,7 @@ class TaobaoConnector(WithoutPush, BaseConnector):
         business = {
             "tid": notice.channel_number,
             "out_sid": notice.tracking_number,
-            "company_code": self.carrier_code(notice.carrier, CARRIERS),
+            "company_code": self.carrier_code(notice.carrier),
         }
         if notice.lines:
             business["is_split"] = "1"
@@ -299,7 +292,7 @@ class TaobaoConnector(WithoutPush, BaseConnector):
         )
 
     def test(self) -> None:
-        end = self.now() - timedelta(seconds=self.settle_seconds)
+        end = self.now() - timedelta(seconds=self.feed("orders").settle_seconds)
         self._count(
             "taobao.trades.sold.increment.get", "tid", Window(end - timedelta(minutes=1), end)
         )

@@ -6,7 +6,7 @@ the row. There is nobody to call: the network methods say so.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -30,13 +30,9 @@ from channels_sync.connectors.base import (
 from channels_sync.contracts import (
     Document,
     ErrorClass,
-    Page,
     PlatformError,
-    RawMessage,
     Rejected,
-    ShipNotice,
     Unreadable,
-    Window,
 )
 from channels_sync.sheets.mapping import RECEIVER_PARTS, MappingError, Numbers, Rules
 from ordercenter.core.money import FEN
@@ -168,19 +164,7 @@ class SpreadsheetConnector(WithoutPush, BaseConnector):
     """A file's line to nobody: it reads, and has no network."""
 
     channel: ClassVar[str] = "file"
-    max_window_seconds: ClassVar[int] = 86_400
-    settle_seconds: ClassVar[int] = 0
-
     # --- the network there is not -------------------------------------------------------------
-
-    def pull(self, window: Window) -> Iterator[Page]:
-        raise _no_network()
-
-    def fetch(self, channel_number: str) -> RawMessage:
-        raise _no_network()
-
-    def ship(self, notice: ShipNotice) -> None:
-        raise _no_network()
 
     def test(self) -> None:
         raise _no_network()

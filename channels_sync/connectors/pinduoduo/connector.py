@@ -44,6 +44,7 @@ from channels_sync.connectors.base import (
 from channels_sync.contracts import (
     Document,
     ErrorClass,
+    Feed,
     MessageKind,
     Page,
     PlatformError,
@@ -112,17 +113,6 @@ DEGRADED_CODES: Final = frozenset({"52102", "52103", "70033"})
 DEGRADED_WAIT: Final = 300
 """Seconds; the platform states none and asks for patience."""
 
-CARRIERS: Final[Mapping[str, str]] = {
-    # YTO stands in a sample. The others are general knowledge, unverified: the platform's
-    # pdd.logistics.companies.get decides, and a shop's option carrier.<code> overrides one.
-    "yto": "85",
-    "sto": "1",
-    "sf": "44",
-    "zto": "115",
-    "ems": "118",
-    "jd": "120",
-    "yunda": "121",
-}
 
 
 def sign(params: Mapping[str, str], secret: str) -> str:
@@ -193,8 +183,10 @@ class PinduoduoConnector(WithoutPush, BaseConnector):
     """One Pinduoduo shop."""
 
     channel: ClassVar[str] = "pinduoduo"
-    max_window_seconds: ClassVar[int] = 30 * 60
-    settle_seconds: ClassVar[int] = 180
+    feeds: ClassVar[tuple[Feed, ...]] = (
+        Feed("orders", 30 * 60, 180),
+        Feed("refunds", 30 * 60, 180),
+    )
     page_size: ClassVar[int] = 100
 
     # --- calls ---
@@ -227,13 +219,13 @@ class PinduoduoConnector(WithoutPush, BaseConnector):
             )
         return Node(content, ANSWERS[method])
 
-    def pull(self, window: Window) -> Iterator[Page]:
+    def pull(self, feed: str, window: Window) -> Iterator[Page]:
         """Yield the orders modified within ``window``, then its refunds, by half hours."""
         orders = Listing(self._count, self._page, self.page_size)
         refunds = Listing(self._refund_count, self._refund_page, self.page_size)
-        for span in slices(window, self.max_window_seconds):
-            yield from pull_backwards(span, orders)
-            yield from pull_backwards(span, refunds)
+        listing = {"orders": orders, "refunds": refunds}[feed]
+        for span in slices(window, self.feed(feed).max_window_seconds):
+            yield from pull_backwards(span, listing)
 
     def _list(self, window: Window, page: int, *, use_has_next: bool) -> Node:
         query = {
@@ -290,7 +282,7 @@ class PinduoduoConnector(WithoutPush, BaseConnector):
         The platform ships an order whole: of several part shipments the first ships it, the
         others are added as further parcels.
         """
-        carrier = self.carrier_code(notice.carrier, CARRIERS)
+        carrier = self.carrier_code(notice.carrier)
         business = {
             "order_sn": notice.channel_number,
             "logistics_id": carrier,
@@ -322,7 +314,7 @@ class PinduoduoConnector(WithoutPush, BaseConnector):
         self._call(EXTRA, business, writes=True)
 
     def test(self) -> None:
-        end = self.now() - timedelta(seconds=self.settle_seconds)
+        end = self.now() - timedelta(seconds=self.feed("orders").settle_seconds)
         self._count(Window(end - timedelta(minutes=1), end))
 
     # --- reading ---

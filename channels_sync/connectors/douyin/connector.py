@@ -37,6 +37,7 @@ from channels_sync.contracts import (
     BadSignature,
     Document,
     ErrorClass,
+    Feed,
     MessageKind,
     Page,
     PlatformError,
@@ -81,16 +82,6 @@ _CLASSES: Final[Mapping[int, ErrorClass]] = {
 }
 """Everything not named is a business refusal (``channels.md`` 3a)."""
 
-_CARRIERS: Final[Mapping[str, str]] = {
-    "sf": "shunfeng",
-    "zto": "zhongtong",
-    "yto": "yuantong",
-    "sto": "shentong",
-    "yunda": "yunda",
-    "jd": "jd",
-    "ems": "ems",
-    "jt": "jtexpress",
-}
 
 _S: Final = ChannelStatus
 _STATUS: Final[Mapping[int, ChannelStatus]] = {
@@ -144,20 +135,22 @@ class DouyinConnector(BaseConnector):
     """One Douyin shop."""
 
     channel: ClassVar[str] = "douyin"
-    max_window_seconds: ClassVar[int] = 90 * 86_400
-    settle_seconds: ClassVar[int] = 120
+    feeds: ClassVar[tuple[Feed, ...]] = (
+        Feed("orders", 90 * 86_400, 120),
+        Feed("refunds", 90 * 86_400, 120),
+    )
 
     # --- asking -----------------------------------------------------------------------------
 
-    def pull(self, window: Window) -> Iterator[Page]:
+    def pull(self, feed: str, window: Window) -> Iterator[Page]:
         """Yield changed orders, then changed refunds, oldest page first.
 
         Offsets shift when a row leaves the frozen window, whichever way the list is sorted, so
         both lists are read from their last page to page 0.
         """
-        for span in slices(window, self.max_window_seconds):
-            yield from pull_backwards(span, self._listing(self._order_page))
-            yield from pull_backwards(span, self._listing(self._refund_page))
+        page = {"orders": self._order_page, "refunds": self._refund_page}[feed]
+        for span in slices(window, self.feed(feed).max_window_seconds):
+            yield from pull_backwards(span, self._listing(page))
 
     def fetch(self, channel_number: str) -> RawMessage:
         answer = self._call("/order/orderDetail", {"shop_order_id": channel_number})
@@ -173,7 +166,7 @@ class DouyinConnector(BaseConnector):
 
         A repeat is recognized by ``request_id``, or by the parcel already on the order.
         """
-        company = self.carrier_code(notice.carrier, _CARRIERS)
+        company = self.carrier_code(notice.carrier)
         parcel: dict[str, Any] = {
             "company_code": company,
             "logistics_code": notice.tracking_number,
@@ -366,7 +359,7 @@ class DouyinConnector(BaseConnector):
             if not (isinstance(entry, Mapping) and text_of(entry.get("tag")) == _ADDRESS_CHECK)
         )
 
-    def acknowledge(self, request: WebhookRequest) -> WebhookReply:
+    def acknowledge(self, request: WebhookRequest, *, duplicate: bool) -> WebhookReply:
         return WebhookReply(HTTPStatus.OK, b'{"code":0,"msg":"success"}')
 
 

@@ -39,6 +39,7 @@ from channels_sync.contracts import (
     BadSignature,
     Document,
     ErrorClass,
+    Feed,
     MessageKind,
     Page,
     PlatformError,
@@ -104,16 +105,6 @@ _CRM: Final[Mapping[str, ErrorClass]] = {
 }
 _NEEDS_CONTACT: Final = "sf"
 _SHORTEST_PHONE: Final = 8
-_CARRIERS: Final[Mapping[str, str]] = {
-    "sf": "SF",
-    "zto": "ZTO",
-    "yto": "YTO",
-    "sto": "STO",
-    "yunda": "YUNDA",
-    "jd": "JD",
-    "ems": "EMS",
-    "jt": "JTSD",
-}
 
 
 def crm_sign(secret: str, timestamp: str, signed: bytes) -> str:
@@ -126,16 +117,21 @@ class MiniProgramConnector(BaseConnector):
     """One mini-program shop."""
 
     channel: ClassVar[str] = "miniprogram"
-    max_window_seconds: ClassVar[int] = 30 * 86_400
-    settle_seconds: ClassVar[int] = 60
+    feeds: ClassVar[tuple[Feed, ...]] = (
+        Feed("orders", 30 * 86_400, 60),
+        Feed("refunds", 30 * 86_400, 60),
+    )
     """Rows commit late: a row may appear with a time that has passed already."""
 
     # --- asking -----------------------------------------------------------------------------
 
-    def pull(self, window: Window) -> Iterator[Page]:
-        """Yield the window's order rows, then its refund rows, by keyset, oldest first."""
-        yield from self._walk("/crm_order", MessageKind.ORDER, window)
-        yield from self._walk("/crm_refund", MessageKind.REFUND, window)
+    def pull(self, feed: str, window: Window) -> Iterator[Page]:
+        """Yield the window's order rows, or its refund rows, by keyset, oldest first."""
+        table, kind = {
+            "orders": ("/crm_order", MessageKind.ORDER),
+            "refunds": ("/crm_refund", MessageKind.REFUND),
+        }[feed]
+        yield from self._walk(table, kind, window)
 
     def fetch(self, channel_number: str) -> RawMessage:
         row = self._row(channel_number)
@@ -150,7 +146,7 @@ class MiniProgramConnector(BaseConnector):
         """
         parcel: dict[str, Any] = {
             "tracking_no": notice.tracking_number,
-            "express_company": self.carrier_code(notice.carrier, _CARRIERS),
+            "express_company": self.carrier_code(notice.carrier),
             "item_desc": f"订单 {notice.channel_number}",
         }
         mode: dict[str, Any] = {"delivery_mode": 1}
@@ -476,7 +472,7 @@ class MiniProgramConnector(BaseConnector):
                 return (RawMessage(kind, request.body, number, event_id),)
         return (RawMessage(MessageKind.UNREADABLE, request.body, event_id=event_id),)
 
-    def acknowledge(self, request: WebhookRequest, *, duplicate: bool = False) -> WebhookReply:
+    def acknowledge(self, request: WebhookRequest, *, duplicate: bool) -> WebhookReply:
         messages = self.split(request)
         event_id = messages[0].event_id if messages else ""
         reply = {"ok": True, "event_id": event_id, "duplicate": duplicate}

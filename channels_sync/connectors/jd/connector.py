@@ -43,6 +43,7 @@ from channels_sync.connectors.base import (
 from channels_sync.contracts import (
     Document,
     ErrorClass,
+    Feed,
     MessageKind,
     Page,
     PlatformError,
@@ -93,15 +94,6 @@ AUTH_CODES: Final = frozenset(
 )
 PLATFORM_CODES: Final = frozenset({"43", "65", "66", "67", "10100046"})
 
-CARRIERS: Final[Mapping[str, str]] = {
-    "sf": "467",
-    "yto": "463",
-    "zto": "1499",
-    "yunda": "1327",
-    "sto": "470",
-    "ems": "465",
-    "jd": "2087",
-}
 SEARCH: Final = "jingdong.pop.order.search"
 REFUNDS: Final = "jingdong.pop.afs.soa.refundapply.queryPageList"
 # Fields not asked for do not come and look like empty values.
@@ -176,9 +168,11 @@ class JdConnector(WithoutPush, BaseConnector):
     """One JD shop."""
 
     channel: ClassVar[str] = "jd"
-    max_window_seconds: ClassVar[int] = 28 * 24 * 3600
-    """The list takes a month; 28 days are never more than that."""
-    settle_seconds: ClassVar[int] = 120
+    feeds: ClassVar[tuple[Feed, ...]] = (
+        Feed("orders", 28 * 24 * 3600, 120),
+        Feed("refunds", 28 * 24 * 3600, 120),
+    )
+    """A month, whatever its length."""
     page_size: ClassVar[int] = 100
     refund_page_size: ClassVar[int] = 50
 
@@ -214,15 +208,17 @@ class JdConnector(WithoutPush, BaseConnector):
             )
         return Node(content, key)
 
-    def pull(self, window: Window) -> Iterator[Page]:
+    def pull(self, feed: str, window: Window) -> Iterator[Page]:
         """Yield the orders modified within ``window``, then the refunds applied for or checked.
 
         A refund application moves by its own clocks: once when the buyer applies, once when
         somebody decides.
         """
         orders = Listing(self._count, self._page, self.page_size)
-        for span in slices(window, self.max_window_seconds):
-            yield from pull_backwards(span, orders)
+        for span in slices(window, self.feed(feed).max_window_seconds):
+            if feed == "orders":
+                yield from pull_backwards(span, orders)
+                continue
             for clock in ("applyTime", "checkTime"):
                 refunds = Listing(
                     partial(self._refund_count, clock),
@@ -284,7 +280,7 @@ class JdConnector(WithoutPush, BaseConnector):
         """Tell JD; it takes one shipment an order. A repeat finds the parcel and is done."""
         business = {
             "orderId": notice.channel_number,
-            "logiCoprId": self.carrier_code(notice.carrier, CARRIERS),  # spelt so by JD
+            "logiCoprId": self.carrier_code(notice.carrier),  # spelt so by JD
             "logiNo": notice.tracking_number,
         }
         try:
@@ -301,7 +297,7 @@ class JdConnector(WithoutPush, BaseConnector):
         return notice.tracking_number in {waybill.strip() for waybill in waybills}
 
     def test(self) -> None:
-        end = self.now() - timedelta(seconds=self.settle_seconds)
+        end = self.now() - timedelta(seconds=self.feed("orders").settle_seconds)
         self._count(Window(end - timedelta(minutes=1), end))
 
     # --- reading ---
