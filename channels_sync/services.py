@@ -1,22 +1,19 @@
-"""The inbox and the outbox: keep what came, remember what must go."""
+"""The inbox: keep what came, and hand it out to be worked."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from django.db import connection, transaction
 from django.db.models import F
 
 from channels_sync.contracts import ConnectorError, MessageKind, RawMessage
-from channels_sync.models import InboxMessage, OutboundMessage, SyncCursor
-from ordercenter.core.bulk import dumps
+from channels_sync.models import InboxMessage, SyncCursor
 from ordercenter.core.clock import now as clock_now
 
 LEASE: Final = timedelta(seconds=60)
-FIRST_WAIT: Final = timedelta(seconds=5)
-LONGEST_WAIT: Final = timedelta(minutes=30)
 
 
 def storable(text: str, limit: int) -> str:
@@ -136,53 +133,6 @@ def try_again(message_ids: Collection[int], reason: str, *, now: datetime) -> No
             "WHERE id = ANY(%s)",
             [storable(reason, 500), InboxMessage.MAX_ATTEMPTS, now, list(message_ids)],
         )
-
-
-def queue_out(
-    kind: OutboundMessage.Kind,
-    *,
-    shop_id: int,
-    order_id: int,
-    key: str,
-    payload: Mapping[str, Any],
-    now: datetime,
-) -> None:
-    """Remember, in the caller's transaction, that a platform must be told. Once a key."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO channels_sync_outboundmessage (shop_id, kind, key, order_id, payload, "
-            "state, created_at, due_at, tries, error) "
-            "VALUES (%s, %s, %s, %s, %s, 'waiting', %s, %s, 0, '') ON CONFLICT (key) DO NOTHING",
-            [shop_id, kind.value, key, order_id, dumps(payload), now, now],
-        )
-
-
-def claim_out(*, limit: int, now: datetime) -> list[OutboundMessage]:
-    """Take due messages for LEASE. A worker that dies gives them back by itself."""
-    with transaction.atomic():
-        due = OutboundMessage.objects.filter(
-            state=OutboundMessage.State.WAITING, due_at__lte=now
-        ).order_by("due_at")
-        mine = list(
-            due.select_related("shop").select_for_update(skip_locked=True, of=("self",))[:limit]
-        )
-        OutboundMessage.objects.filter(pk__in=[m.pk for m in mine]).update(
-            due_at=now + LEASE, tries=F("tries") + 1
-        )
-    return mine
-
-
-def put_off(message: OutboundMessage, error: str, *, wait: float | None, now: datetime) -> None:
-    """It did not go through: try later, at the latest until 72 h are over, then it is dead."""
-    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(message.tries, 10))
-    due = now + (timedelta(seconds=wait) if wait else backoff)
-    age = now - message.created_at
-    given_up = age > timedelta(hours=OutboundMessage.GIVE_UP_AFTER_HOURS)
-    OutboundMessage.objects.filter(pk=message.pk).update(
-        state=OutboundMessage.State.DEAD if given_up else OutboundMessage.State.WAITING,
-        due_at=due,
-        error=storable(error, 300),
-    )
 
 
 def cursor_failed(shop_id: int, error: ConnectorError, *, now: datetime) -> None:

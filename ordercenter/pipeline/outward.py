@@ -1,4 +1,4 @@
-"""The far end of the path: what the network is asked for and told.
+"""The far end of the path: what the network is asked for.
 
 Nothing here holds a transaction over a call. Each function finds its own work, may run twice
 or on two workers at once, and one shop's trouble never holds up another's.
@@ -6,44 +6,33 @@ or on two workers at once, and one shop's trouble never holds up another's.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-import httpx
-from django.db import close_old_connections, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from channels_sync import services as channels
-from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.base import make_client
 from channels_sync.contracts import (
     Connector,
     ConnectorError,
-    ErrorClass,
     MessageKind,
-    PlatformError,
-    Rejected,
-    ShipLine,
-    ShipNotice,
     TryLater,
     Unreadable,
     Window,
 )
-from channels_sync.models import InboxMessage, OutboundMessage, ShopCredential, SyncCursor
+from channels_sync.models import InboxMessage, SyncCursor
 from channels_sync.services import Claimed
-from fulfillment import services as fulfillment
 from fulfillment import traces
 from fulfillment.carriers.account import speaking
 from fulfillment.contracts import Carrier, CarrierError, CarrierRejected
-from fulfillment.models import CarrierAccount, Parcel, Stage, StageTask, Waybill
-from ordercenter.audit.models import Action
-from ordercenter.audit.services import record
-from ordercenter.core.actor import PIPELINE, Actor
+from fulfillment.models import CarrierAccount, Parcel, Waybill
+from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce
-from ordercenter.orders.models import SalesOrder
+from ordercenter.pipeline.calling import connector_for, in_parallel, own_fault
 from ordercenter.pipeline.intake import reader
 
 logger = logging.getLogger(__name__)
@@ -54,27 +43,6 @@ LINES: Final = 8
 AT_ONCE: Final = 200
 CALL_OVER: Final = timedelta(minutes=2)
 """After that no call for a number is still on its way."""
-
-
-def connector_for(shop_id: int, client: httpx.Client) -> Connector:
-    """Speak for a shop over this client."""
-    credential = ShopCredential.objects.select_related("shop").get(pk=shop_id)
-    return CONNECTORS[credential.shop.channel](credential.access(), client)
-
-
-def _in_parallel(jobs: Sequence[Callable[[], int]]) -> int:
-    """Run the jobs side by side, each with its own database connection; add up their answers."""
-
-    def run(job: Callable[[], int]) -> int:
-        try:
-            return job()
-        finally:
-            close_old_connections()
-
-    if len(jobs) < 2:  # noqa: PLR2004 - nothing to run beside
-        return sum(job() for job in jobs)
-    with ThreadPoolExecutor(max_workers=LINES) as pool:
-        return sum(pool.map(run, jobs))
 
 
 def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
@@ -96,7 +64,7 @@ def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
         return _poll_failed(shop_id, error, now=now)
     except Exception as error:
         logger.exception("polling shop %s failed", shop_id)
-        return _poll_failed(shop_id, TryLater(_own_fault(error)), now=now)
+        return _poll_failed(shop_id, TryLater(own_fault(error)), now=now)
     row = SyncCursor.objects.get(pk=shop_id)
     SyncCursor.objects.filter(pk=shop_id).update(
         leased_until=None,
@@ -110,13 +78,6 @@ def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
     if row.failures:
         announce_outside("shops")
     return f"{stored} new messages"
-
-
-def _own_fault(error: Exception) -> PlatformError:
-    """A failure that is ours, in the shape the health page shows; no value of the message."""
-    if isinstance(error, ShopCredential.DoesNotExist):
-        return PlatformError(ErrorClass.AUTH, "no_credential", "店铺没有授权信息，请先填写")
-    return PlatformError(ErrorClass.PLATFORM, type(error).__name__, "程序处理出错，请联系 IT")
 
 
 def _poll_failed(shop_id: int, error: ConnectorError, *, now: datetime) -> str:
@@ -202,7 +163,7 @@ def fetch_hints(*, now: datetime | None = None) -> str:
     for message in claimed:
         if message.shop_id is not None:
             by_shop[message.shop_id].append(message)
-    fetched = _in_parallel(
+    fetched = in_parallel(
         [lambda s=shop, m=messages: _fetch(s, m) for shop, messages in by_shop.items()]  # type: ignore[misc]
     )
     return f"{fetched} orders fetched for {len(claimed)} hints"
@@ -221,7 +182,7 @@ def _fetch(shop_id: int, hints: Sequence[Claimed]) -> int:
                 continue
             except Exception as error:
                 logger.exception("fetching for shop %s failed", shop_id)
-                channels.try_again(ids, _own_fault(error).message, now=clock_now())
+                channels.try_again(ids, own_fault(error).message, now=clock_now())
                 continue
             with transaction.atomic():
                 channels.store([message], source=InboxMessage.Source.FETCH, shop_id=shop_id)
@@ -250,89 +211,6 @@ def _numbers(hints: Sequence[Claimed]) -> dict[str, list[int]]:
     channels.park(unreadable, now=clock_now())
     channels.done(by_number.pop("", []), now=clock_now())
     return by_number
-
-
-def send_out(*, now: datetime | None = None) -> str:
-    """Tell the platforms what is due; the shops side by side, each in order."""
-    now = now or clock_now()
-    by_shop: dict[int, list[OutboundMessage]] = defaultdict(list)
-    for message in channels.claim_out(limit=AT_ONCE, now=now):
-        by_shop[message.shop_id].append(message)
-    sent = _in_parallel(
-        [lambda s=shop, m=messages: _send_shop(s, m) for shop, messages in by_shop.items()]  # type: ignore[misc]
-    )
-    return f"{sent} messages delivered"
-
-
-def _send_shop(shop_id: int, messages: Sequence[OutboundMessage]) -> int:
-    sent = 0
-    with make_client() as client:
-        for message in messages:
-            try:
-                connector_for(shop_id, client).ship(_notice(message))
-            except TryLater as error:
-                channels.put_off(message, str(error), wait=error.wait, now=clock_now())
-                if not error.outcome_unknown:
-                    break
-            except Rejected as error:
-                _give_up(message, error)
-            except Exception as error:
-                logger.exception("message %s cannot be sent", message.pk)
-                fault = str(TryLater(_own_fault(error)))
-                channels.put_off(message, fault, wait=None, now=clock_now())
-            else:
-                _delivered(message)
-                sent += 1
-    return sent
-
-
-def _notice(message: OutboundMessage) -> ShipNotice:
-    told = message.payload
-    lines = () if told["whole"] else tuple(
-        ShipLine(line["channel_line_id"], line["quantity"]) for line in told["lines"]
-    )  # fmt: skip
-    return ShipNotice(
-        key=message.key,
-        channel_number=told["channel_number"],
-        carrier=told["carrier"],
-        tracking_number=told["tracking_number"],
-        shipped_at=datetime.fromisoformat(told["shipped_at"]),
-        lines=lines,
-    )
-
-
-@transaction.atomic
-def _delivered(message: OutboundMessage) -> None:
-    """The platform has it: the notify stage is done, and the record says so."""
-    now = clock_now()
-    order = SalesOrder.objects.locked([message.order_id]).get()
-    changed = OutboundMessage.objects.filter(
-        pk=message.pk, state=OutboundMessage.State.WAITING
-    ).update(state=OutboundMessage.State.DONE, done_at=now, error="")
-    if not changed:
-        return
-    fulfillment.close_tasks(
-        [order.pk], state=StageTask.State.DONE.value, by="system", now=now, stages=[Stage.NOTIFY]
-    )
-    order.version += 1
-    order.save(update_fields=["version"])
-    record(
-        Action.WRITE_BACK_DONE, object_type="order", object_id=order.pk, actor=PIPELINE,
-        change={"status": [order.status], "waybill": message.payload["tracking_number"]},
-        version=order.version,
-    )  # fmt: skip
-    announce("orders", order_id=order.pk)
-
-
-def _give_up(message: OutboundMessage, error: Rejected) -> None:
-    """The platform said no: repeating changes nothing, so a person has to see it."""
-    with transaction.atomic():
-        OutboundMessage.objects.filter(pk=message.pk).update(
-            state=OutboundMessage.State.DEAD,
-            error=channels.storable(str(error), 300),
-            done_at=clock_now(),
-        )
-        announce("shops")
 
 
 def void_waybills(*, now: datetime | None = None) -> str:

@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from channels_sync import services as channels
+from channels_sync import outbox
 from channels_sync.models import OutboundMessage
 from fulfillment import services as fulfillment
 from fulfillment.carriers.account import speaking
@@ -499,7 +499,7 @@ def _tell_channel(order: SalesOrder, parcel: Parcel, waybill: Waybill, *, now: d
         for line in fulfillment.parcel_lines(parcel.pk)
         if line.line.channel_line_id and line.line.bundle_line_id is None
     ]
-    channels.queue_out(
+    outbox.queue_out(
         OutboundMessage.Kind.SHIP,
         shop_id=order.shop_id,
         order_id=order.pk,

@@ -19,7 +19,7 @@ from django_q.tasks import async_task
 from channels_sync.models import SyncCursor
 from ordercenter.core.bulk import collect_seldom
 from ordercenter.core.clock import now as clock_now
-from ordercenter.pipeline import intake, jobs, outward
+from ordercenter.pipeline import intake, jobs, outward, sending
 from ordercenter.pipeline.stages import settle_intents
 from ordercenter.pipeline.tasks import send_notices
 
@@ -43,7 +43,7 @@ def nudge_polls() -> str:
 
 OUTWARD: Final[Sequence[Step]] = (
     (0.3, outward.fetch_hints),
-    (0.5, outward.send_out),
+    (0.5, sending.send_out),
     (2.0, send_notices),
     (5.0, outward.void_waybills),
     (20.0, settle_intents),

@@ -1,0 +1,42 @@
+"""How the pipeline calls platforms: a shop's connector, shops side by side, our own faults."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import httpx
+from django.db import close_old_connections
+
+from channels_sync.connectors import CONNECTORS
+from channels_sync.contracts import Connector, ErrorClass, PlatformError
+from channels_sync.models import ShopCredential
+
+LINES: Final = 8
+
+
+def connector_for(shop_id: int, client: httpx.Client) -> Connector:
+    """Speak for a shop over this client."""
+    credential = ShopCredential.objects.select_related("shop").get(pk=shop_id)
+    return CONNECTORS[credential.shop.channel](credential.access(), client)
+
+
+def in_parallel(jobs: Sequence[Callable[[], int]]) -> int:
+    """Run the jobs side by side, each with its own database connection; add up their answers."""
+
+    def run(job: Callable[[], int]) -> int:
+        try:
+            return job()
+        finally:
+            close_old_connections()
+
+    if len(jobs) < 2:  # noqa: PLR2004 - nothing to run beside
+        return sum(job() for job in jobs)
+    with ThreadPoolExecutor(max_workers=LINES) as pool:
+        return sum(pool.map(run, jobs))
+
+
+def own_fault(error: Exception) -> PlatformError:
+    """A failure that is ours, in the shape the health page shows; no value of the message."""
+    if isinstance(error, ShopCredential.DoesNotExist):
+        return PlatformError(ErrorClass.AUTH, "no_credential", "店铺没有授权信息，请先填写")
+    return PlatformError(ErrorClass.PLATFORM, type(error).__name__, "程序处理出错，请联系 IT")
