@@ -41,6 +41,15 @@ class Refused(Exception):
     """What was asked cannot be done to this order now; the text says why, in Chinese."""
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One thing a shop sells, by the codes of its platform; ``goods`` is the seller's own."""
+
+    goods: str
+    platform_sku_id: str | None
+    outer_code: str | None
+
+
 @dataclass(slots=True)
 class ShopConfig:
     """One shop of the demo seller, as its platform knows it."""
@@ -55,6 +64,9 @@ class ShopConfig:
     options: dict[str, Any] = field(default_factory=dict)
     poll_interval_seconds: int = 30
     currency: str = "CNY"
+    secrets: dict[str, str] = field(default_factory=dict)
+    """What the platform and the shop share besides: tokens and keys of pushes."""
+    listed: tuple[Listed, ...] = ()
 
 
 @dataclass(slots=True)
@@ -103,6 +115,8 @@ class Shipment:
     tracking_number: str
     line_ids: list[str]
     at: float
+    quantities: dict[str, int] = field(default_factory=dict)
+    """Pieces by line where the parcel holds fewer than all of it."""
 
 
 @dataclass(slots=True)
@@ -155,13 +169,20 @@ class Order:
     def line(self, line_id: str) -> Line | None:
         return next((line for line in self.lines if line.line_id == line_id), None)
 
+    def left(self, line: Line) -> int:
+        """How many pieces of ``line`` no parcel holds yet."""
+        gone = 0
+        for shipment in self.shipments:
+            if not shipment.line_ids:
+                return 0
+            if line.line_id in shipment.line_ids:
+                gone += shipment.quantities.get(line.line_id, line.quantity)
+        return max(0, line.quantity - gone)
+
     @property
     def unshipped(self) -> list[Line]:
-        """The lines that no parcel holds yet."""
-        if any(not shipment.line_ids for shipment in self.shipments):
-            return []
-        gone = {line_id for shipment in self.shipments for line_id in shipment.line_ids}
-        return [line for line in self.lines if line.line_id not in gone]
+        """The lines of which pieces are in no parcel yet."""
+        return [line for line in self.lines if self.left(line)]
 
     @property
     def is_part_shipped(self) -> bool:
@@ -183,7 +204,7 @@ class Order:
 
 
 # created | paid | shipped | finished | closed | refund_asked | refund_changed |
-# address_changed | memo_changed | changed
+# address_asked | address_refused | address_changed | memo_changed | changed
 Listener = Callable[[Order, str], None]
 
 
@@ -320,7 +341,7 @@ class Book:
         Repeating the same parcel changes nothing.
         """
         known = {(s.carrier_code, s.tracking_number) for s in order.shipments}
-        if (shipment.carrier_code, shipment.tracking_number) in known:
+        if shipment.tracking_number and (shipment.carrier_code, shipment.tracking_number) in known:
             return
         if order.state not in {WAIT_SHIP, SHIPPED}:
             raise Refused("订单状态不允许发货")
@@ -335,6 +356,7 @@ class Book:
                 "carrier_code": shipment.carrier_code,
                 "tracking_number": shipment.tracking_number,
                 "line_ids": shipment.line_ids,
+                "quantities": shipment.quantities,
                 "truth": order.truth,
                 "refund_open": bool(order.open_refunds()),
             },
@@ -384,6 +406,41 @@ class Book:
         order.receiver = receiver
         order.address_version += 1
         self.touch(order, "address_changed")
+
+    def ask_address(self, order: Order, receiver: Receiver, *, answer_by: float) -> None:
+        """The buyer wishes for another address, which the merchant has to answer."""
+        if order.state not in {WAIT_SHIP, ON_HOLD}:
+            raise Refused("订单状态不允许申请修改地址")
+        if "address_wish" in order.extra:
+            raise Refused("已有待处理的修改地址申请")
+        wish = {"receiver": asdict(receiver), "asked": self.clock(), "answer_by": answer_by}
+        order.extra["address_wish"] = wish
+        self.touch(order, "address_asked")
+
+    def answer_address(
+        self, order: Order, *, approve: bool, words: str = "", by: str = "merchant"
+    ) -> None:
+        """Settle the open wish; ``by`` is ``merchant``, or ``platform`` for his silence."""
+        wish = order.extra.get("address_wish")
+        if wish is None:
+            raise Refused("没有待处理的修改地址申请")
+        if approve and order.state not in {WAIT_SHIP, ON_HOLD}:
+            raise Refused("订单状态不允许修改地址")
+        del order.extra["address_wish"]
+        facts = {"shop": order.shop, "number": order.number, "approve": approve}
+        self.record("address_answer", facts | {"words": words, "by": by})
+        if approve:
+            self.change_address(order, Receiver(**wish["receiver"]))
+        else:
+            self.touch(order, "address_refused")
+
+    def write_memo(self, order: Order, text: str, flag: int | None = None) -> None:
+        """Replace the merchant's note; ``flag`` None leaves the flag."""
+        order.memo = text
+        order.flag = order.flag if flag is None else flag
+        facts = {"shop": order.shop, "number": order.number, "memo": text, "flag": order.flag}
+        self.record("memo", facts)
+        self.touch(order, "memo_changed")
 
     # Keeping
 

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final
 
-from ordercenter.sandbox.book import ShopConfig
+from ordercenter.sandbox.book import Listed, ShopConfig
 
 SELLER_FILE: Final = Path(__file__).with_name("seller.json")
 ALWAYS_IN_STOCK: Final = 1_000  # pieces; only such goods are sold as ordinary orders
@@ -76,15 +76,18 @@ def load_seller(path: Path = SELLER_FILE) -> Seller:
         stock[row["sku"]] += row["quantity"]
     for row in facts["bundles"]:
         stock[row["code"]] = min(stock[part["sku"]] // part["quantity"] for part in row["parts"])
+    offers = {shop: _offers(rows, goods) for shop, rows in facts["listings"].items()}
     return Seller(
         goods=goods,
-        offers={shop: _offers(rows, goods) for shop, rows in facts["listings"].items()},
+        offers=offers,
         strategies=tuple(
             GiftStrategy(row["code"], row["gift_sku"], fen(row["min_amount"]))
             for row in facts["gift_strategies"]
         ),
         stock=dict(stock),
-        shops=tuple(ShopConfig(**row) for row in facts["shops"]),
+        shops=tuple(
+            ShopConfig(**row, listed=_listed(offers[row["code"]])) for row in facts["shops"]
+        ),
         couriers=tuple(facts["couriers"]),
         robots=tuple(facts["robots"]),
         restricted_regions=tuple(facts["restricted_regions"]),
@@ -105,3 +108,12 @@ def _offers(rows: list[dict[str, Any]], goods: dict[str, Goods]) -> dict[str, tu
         )
         for code, pairs in codes.items()
     }
+
+
+def _listed(offers: dict[str, tuple[Offer, ...]]) -> tuple[Listed, ...]:
+    """What one shop sells, as its platform sees it."""
+    return tuple(
+        Listed(code, offer.platform_sku_id, offer.outer_code)
+        for code, pairs in offers.items()
+        for offer in pairs
+    )
