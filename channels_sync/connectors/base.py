@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -56,6 +56,9 @@ from channels_sync.contracts import (
 )
 from ordercenter.core.money import FEN
 from ordercenter.orders.contracts import LineDraft
+
+if TYPE_CHECKING:
+    from channels_sync.connectors.field_map import FieldMap
 
 T = TypeVar("T")
 
@@ -742,9 +745,11 @@ def require_success(flag: Any) -> None:
 class ConnectorFactory(Protocol):
     """Makes a connector for one shop; reading alone needs no client."""
 
-    channel: ClassVar[str]
-    feeds: ClassVar[tuple[Feed, ...]]
-    listens: ClassVar[bool]
+    # Not ClassVar: here the class itself is the object that has them.
+    channel: str
+    feeds: tuple[Feed, ...]
+    listens: bool
+    default_map: "FieldMap | None"
 
     def __call__(
         self,
@@ -753,6 +758,7 @@ class ConnectorFactory(Protocol):
         now: Callable[[], datetime] = ...,
         *,
         line: Line = ...,
+        field_map: "FieldMap | None" = ...,
     ) -> Connector: ...
 
 
@@ -773,6 +779,8 @@ class BaseConnector:
     repeatable: ClassVar[frozenset[type]] = frozenset()
     stale_token_codes: ClassVar[frozenset[str]] = frozenset()
     """Codes and sub-codes that say: this token is over, another may do."""
+    default_map: "ClassVar[FieldMap | None]" = None
+    """The packaged field map; None where the reader has no need of one."""
 
     def __init__(
         self,
@@ -781,11 +789,20 @@ class BaseConnector:
         now: Callable[[], datetime] = utc_now,
         *,
         line: Line = OPEN_LINE,
+        field_map: "FieldMap | None" = None,
     ) -> None:
         self.access = access
         self._client = client
         self.now = now
         self.line = line
+        self._field_map = field_map or self.default_map
+
+    @property
+    def field_map(self) -> "FieldMap":
+        """How this shop's field names are read: what the house gave, else the packaged map."""
+        if self._field_map is None:
+            raise RuntimeError("this connector has no field map")
+        return self._field_map
 
     def feed(self, code: str) -> Feed:
         return next(feed for feed in self.feeds if feed.code == code)
@@ -809,19 +826,26 @@ class BaseConnector:
         self.line.passed(interface)
 
     def with_token(self, call: Callable[[], T]) -> T:
-        """Make one call with the shop's token; renew a stale one and call once more.
+        """Make one call with the shop's token, and again as long as the shop's line lets it.
 
-        ``call`` must read ``self.access.access_token`` when it is called.
+        A stale token is renewed, once; a call that surely had no effect is repeated while the
+        line says so. ``call`` must read ``self.access.access_token`` when it is called.
         """
-        try:
-            return call()
-        except Rejected as refusal:
-            error = refusal.error
-            if not self.stale_token_codes & {error.code, error.sub_code}:
-                raise
-            fresh = self.line.renew(self.access.access_token)
-        self.access = replace(self.access, access_token=fresh)
-        return call()
+        attempt, renewed = 0, False
+        while True:
+            try:
+                return call()
+            except TryLater as error:
+                attempt += 1
+                if error.outcome_unknown or not self.line.again(attempt, error):
+                    raise
+            except Rejected as refusal:
+                fault = refusal.error
+                if renewed or not self.stale_token_codes & {fault.code, fault.sub_code}:
+                    raise
+                fresh = self.line.renew(self.access.access_token)
+                self.access = replace(self.access, access_token=fresh)
+                renewed = True
 
     def carrier_code(self, carrier: str) -> str:
         """The platform's name of our carrier: the shop's option ``carrier.<code>``, which the

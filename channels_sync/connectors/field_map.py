@@ -1,0 +1,634 @@
+"""The field map: which field of a platform becomes which of ours, as data.
+
+A map is JSON: sections (``order``, ``line``, ``receiver``, ``refund``, ``evidence``...) of::
+
+    our_field: {"from": ["path", "another.path"], "as": "yuan"}
+
+and, where wanted, ``"values": {their word: ours}``, ``"otherwise": our word``, ``"default":
+value``, ``"join": " "``, ``"required": true``, ``"note": "..."``.
+
+* **from**: where to look; the first that holds something wins (null, blank, ``{}`` and ``[]``
+  are nothing). Steps go by dots; ``[0]`` picks an entry of a list, ``[]`` goes through all of
+  them; a step ending in ``?`` may be left out by the platform (``orders.order?``). A path that
+  goes on below a text reads the JSON within it. ``join`` puts all that is found in one text.
+* **as**: ``text``, ``id``, ``yuan``, ``fen``, ``whole``, ``quantity``, ``boolean``, ``word``,
+  ``list``, ``object``, and the times ``china_time`` (naive is Beijing time, or ISO 8601),
+  ``iso_time`` (an offset is a must), ``unix_seconds``, ``unix_milliseconds`` and ``any_time``
+  (seconds, ISO or naive). Amounts and times are read as this says; the rest by who asks.
+* **values**: their spelling to ours. A word that is not listed is ``otherwise``; of other
+  kinds an unlisted value is read as it came. **default** stands in, in the platform's own
+  spelling, where nothing is found; with it ``from`` may be empty.
+
+Each connector folder has its default, ``field_map.json``, and is used so::
+
+    class TaobaoConnector(BaseConnector):
+        default_map = FieldMap.packaged("taobao")  # the folder's name
+
+        def read(self, body):                      # self.field_map: what was given, else that
+            return read_trade(Node.of(loads_strict(body)), self.field_map)
+
+    order = fields.section("order").over(node)     # a section over one Node
+    order.id("channel_number"), order.amount("payable_amount"), order.time("paid_at")
+    lines = [fields.section("line").over(row) for row in order.nodes("lines")]
+
+An edited map names only what it changes: ``FieldMap.packaged("taobao").changed(edited)``.
+Whatever cannot work is refused there (``BadFieldMap``), not when an order comes: unknown
+sections and fields, a money field read as a time, a required field without a source.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from channels_sync.connectors.base import (
+    Node,
+    boolean,
+    china_time,
+    fen,
+    given_text,
+    id_text,
+    loads_strict,
+    optional_id,
+    quantity,
+    required_time,
+    text_of,
+    unix_milliseconds,
+    unix_seconds,
+    unwrap,
+    whole,
+    yuan,
+)
+from channels_sync.contracts import Unreadable
+from ordercenter.core.money import FEN
+from ordercenter.orders.contracts import ChannelStatus
+
+FOLDERS: Final = Path(__file__).parent
+MAX_SECTIONS: Final = 20
+MAX_FIELDS: Final = 200
+MAX_PATHS: Final = 10
+MAX_VALUES: Final = 500
+MAX_TEXT: Final = 200
+MAX_PROBLEMS: Final = 20
+
+FAMILIES: Final[Mapping[str, str]] = {
+    "text": "text",
+    "id": "text",
+    "yuan": "money",
+    "fen": "money",
+    "whole": "number",
+    "quantity": "number",
+    "boolean": "boolean",
+    "word": "word",
+    "list": "list",
+    "object": "object",
+    "china_time": "time",
+    "iso_time": "time",
+    "unix_seconds": "time",
+    "unix_milliseconds": "time",
+    "any_time": "time",
+}
+"""By ``as``: what may be exchanged for what in an edited map."""
+OUR_WORDS: Final[Mapping[str, frozenset[str]]] = {
+    "status": frozenset(ChannelStatus),
+    "refund_state": frozenset({"none", "in_progress", "refunded", "partial", "closed", "done"}),
+}
+"""What ``values`` may say even where the default has no use for it (``channels.md`` 0.2)."""
+KEYS: Final = frozenset(
+    {"from", "as", "values", "otherwise", "default", "join", "required", "note"}
+)
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_STEP: Final = re.compile(r"([^.\[\]?\s]+)((?:\[[0-9]{0,3}\])*)(\??)")
+_DIGITS: Final = re.compile(r"[0-9]{1,12}")
+_OFFSET: Final = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})\Z")
+
+
+class BadFieldMap(Exception):
+    """A map that cannot be read by; ``problems`` name section, field and reason."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("；".join(problems))
+        self.problems = tuple(problems)
+
+
+# --- times the base has no reader for ---------------------------------------------------------
+
+
+def iso_time(value: Any, name: str) -> datetime | None:
+    """Read ISO 8601 that names its offset; null and blank are none. Raises Unreadable."""
+    moment = china_time(value, name)
+    if moment is not None and not _OFFSET.search(str(value)):
+        raise Unreadable(f"字段 {name} 的时间没有时区")
+    return moment
+
+
+def any_time(value: Any, name: str) -> datetime | None:
+    """Read Unix seconds, ISO 8601, or naive text as Beijing time. Raises Unreadable."""
+    if isinstance(value, int) or (isinstance(value, str) and _DIGITS.fullmatch(value)):
+        return unix_seconds(value, name)
+    return china_time(value, name)
+
+
+class _Amount(Protocol):
+    def __call__(self, value: Any, name: str, *, signed: bool, quantum: Decimal) -> Decimal: ...
+
+
+def _fen(value: Any, name: str, *, signed: bool, quantum: Decimal) -> Decimal:
+    return fen(value, name, signed=signed)
+
+
+_AMOUNTS: Final[Mapping[str, _Amount]] = {"yuan": yuan, "fen": _fen}
+_TIMES: Final[Mapping[str, Callable[[Any, str], datetime | None]]] = {
+    "china_time": china_time,
+    "iso_time": iso_time,
+    "unix_seconds": unix_seconds,
+    "unix_milliseconds": unix_milliseconds,
+    "any_time": any_time,
+}
+
+
+# --- paths --------------------------------------------------------------------------------------
+
+Getter = Callable[[Mapping[str, Any]], Any]
+
+
+class _Each:
+    """The step ``[]``: every entry."""
+
+
+_EACH: Final = _Each()
+
+
+@dataclass(frozen=True, slots=True)
+class _Loose:
+    """A step with ``?``: stays where it is if the key is not there."""
+
+    key: str
+
+
+Step = str | int | _Each | _Loose
+
+
+def _steps(path: str) -> tuple[Step, ...]:
+    """Cut a path up; raises ValueError where it is none."""
+    steps: list[Step] = []
+    for part in path.split("."):
+        found = _STEP.fullmatch(part)
+        if found is None:
+            raise ValueError(path)
+        key, brackets, loose = found.groups()
+        steps.append(_Loose(key) if loose else key)
+        indexes = re.findall(r"\[([0-9]*)\]", brackets)
+        steps.extend(int(index) if index else _EACH for index in indexes)
+    return tuple(steps)
+
+
+def _getter(steps: tuple[Step, ...]) -> Getter:
+    """One dict look-up for the usual path of one step, a walk for the others."""
+    first = steps[0]
+    if len(steps) == 1 and isinstance(first, str):
+        return lambda data: data.get(first)
+    if any(step is _EACH for step in steps):
+        return lambda data: next(
+            (value for value in _spread(data, steps) if not _is_empty(value)), None
+        )
+    return lambda data: next(_spread(data, steps), None)
+
+
+def _spread(value: Any, steps: tuple[Step, ...]) -> Iterator[Any]:
+    """Yield what lies at the end of ``steps``; more than one only through ``[]``."""
+    for at, step in enumerate(steps):
+        value = _opened(value)
+        if step is _EACH:
+            for entry in value if isinstance(value, list) else ():
+                yield from _spread(entry, steps[at + 1 :])
+            return
+        value = _below(value, step)
+        if value is None:
+            return
+    yield value
+
+
+def _below(value: Any, step: Step) -> Any:
+    if isinstance(step, _Loose):
+        return value.get(step.key, value) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return value.get(step) if isinstance(step, str) else None
+    if isinstance(value, list) and isinstance(step, int):
+        return value[step] if step < len(value) else None
+    return None
+
+
+def _opened(value: Any) -> Any:
+    """Read JSON inside a text (Douyin ``addr``, ``items_json``); other values as they are."""
+    if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
+        return loads_strict(value.encode(errors="surrogatepass"))
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    if value.__class__ is str:
+        return not value.strip()
+    return value is None or value in ({}, [])
+
+
+# --- rules --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How one of our fields is found. ``find`` gives the platform's value, ``values`` applied."""
+
+    find: Getter
+    label: str
+    """What messages call it: the first path, else our name."""
+    kind: str
+    words: Mapping[str, Any]
+    otherwise: Any = None
+
+    def word(self, data: Mapping[str, Any]) -> str | None:
+        value = self.find(data)
+        if _is_empty(value):
+            return None
+        found = self.words.get(_spelled(value), self.otherwise)
+        return None if found is None else str(found)
+
+
+def _spelled(value: Any) -> str:
+    """How a value is written in ``values``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return text_of(value)
+
+
+def _nothing(_data: Mapping[str, Any]) -> None:
+    return None
+
+
+def _compile(name: str, entry: Mapping[str, Any]) -> Rule:
+    paths = entry.get("from", ())
+    getters = [_getter(_steps(path)) for path in paths]
+    find = getters[0] if len(getters) == 1 else _first_of(getters)
+    if "join" in entry:
+        find = _joined(getters, entry["join"])
+    if "default" in entry:
+        find = _or_default(find, entry["default"])
+    kind, words = entry["as"], entry.get("values", {})
+    if words and kind != "word":
+        find = _translated(find, words)
+    label = paths[0] if paths else name
+    return Rule(find, label, kind, words, entry.get("otherwise"))
+
+
+def _first_of(getters: Sequence[Getter]) -> Getter:
+    def find(data: Mapping[str, Any]) -> Any:
+        blank = None
+        for get in getters:
+            value = get(data)
+            if not _is_empty(value):
+                return value
+            if value is not None:
+                blank = value
+        return blank
+
+    return find if getters else _nothing
+
+
+def _joined(getters: Sequence[Getter], glue: str) -> Getter:
+    def find(data: Mapping[str, Any]) -> Any:
+        found = [text for get in getters if (text := text_of(get(data))).strip()]
+        return glue.join(found) if found else None
+
+    return find
+
+
+def _or_default(find: Getter, default: Any) -> Getter:
+    def with_default(data: Mapping[str, Any]) -> Any:
+        value = find(data)
+        return default if _is_empty(value) else value
+
+    return with_default
+
+
+def _translated(find: Getter, words: Mapping[str, Any]) -> Getter:
+    def translated(data: Mapping[str, Any]) -> Any:
+        value = find(data)
+        return words.get(_spelled(value), value)
+
+    return translated
+
+
+# --- reading by a section -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section of a map, ready to be laid over an object."""
+
+    rules: Mapping[str, Rule]
+
+    def over(self, node: Node) -> "Fields":
+        return Fields(self.rules, node)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.rules
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """One of the platform's objects, read by our names.
+
+    A field the map leaves out is not given: an optional one is empty, a required one raises
+    Unreadable with the platform's name for it.
+    """
+
+    rules: Mapping[str, Rule]
+    node: Node
+
+    def _at(self, name: str) -> tuple[Any, str]:
+        rule = self.rules.get(name)
+        if rule is None:
+            return None, self.node.name(name)
+        return rule.find(self.node.data), self.node.name(rule.label)
+
+    def raw(self, name: str) -> Any:
+        """What the platform gave, as parsed."""
+        rule = self.rules.get(name)
+        return None if rule is None else rule.find(self.node.data)
+
+    def given(self, name: str) -> bool:
+        """Whether there is anything: not null, blank or an empty list or object."""
+        return not _is_empty(self.raw(name))
+
+    def text(self, name: str) -> str:
+        return text_of(self.raw(name))
+
+    def given_text(self, name: str) -> str | None:
+        return given_text(self.raw(name))
+
+    def some_text(self, name: str) -> str | None:
+        """A text that is not blank, else None."""
+        text = text_of(self.raw(name))
+        return text if text.strip() else None
+
+    def id(self, name: str) -> str:
+        return id_text(*self._at(name))
+
+    def optional_id(self, name: str) -> str | None:
+        return optional_id(self.raw(name))
+
+    def amount(
+        self,
+        name: str,
+        *,
+        default: Decimal | None = None,
+        signed: bool = False,
+        quantum: Decimal = FEN,
+    ) -> Decimal:
+        """Money in the main unit; ``default`` where there is none, else Unreadable."""
+        rule = self.rules.get(name)
+        value = None if rule is None else rule.find(self.node.data)
+        if default is not None and _is_empty(value):
+            return default
+        if rule is None:
+            raise Unreadable(f"缺少字段 {self.node.name(name)}")
+        read = _AMOUNTS[rule.kind]
+        return read(value, self.node.name(rule.label), signed=signed, quantum=quantum)
+
+    def optional_amount(self, name: str, *, quantum: Decimal = FEN) -> Decimal | None:
+        return self.amount(name, quantum=quantum) if self.given(name) else None
+
+    def time(self, name: str) -> datetime | None:
+        """An aware moment; None for the platforms' ways to say "never"."""
+        rule = self.rules.get(name)
+        if rule is None:
+            return None
+        return _TIMES[rule.kind](rule.find(self.node.data), self.node.name(rule.label))
+
+    def required_time(self, name: str) -> datetime:
+        rule = self.rules.get(name)
+        return required_time(self.time(name), self.node.name(rule.label if rule else name))
+
+    def word(self, name: str) -> str | None:
+        """Our word for theirs; None where nothing is given or the word is not listed."""
+        rule = self.rules.get(name)
+        return None if rule is None else rule.word(self.node.data)
+
+    def whole(self, name: str, *, default: int | None = None) -> int:
+        value, label = self._at(name)
+        return default if default is not None and _is_empty(value) else whole(value, label)
+
+    def optional_whole(self, name: str) -> int | None:
+        value, label = self._at(name)
+        return None if _is_empty(value) else whole(value, label)
+
+    def quantity(self, name: str, *, default: int | None = None) -> int:
+        value, label = self._at(name)
+        return default if default is not None and _is_empty(value) else quantity(value, label)
+
+    def boolean(self, name: str, *, default: bool = False) -> bool:
+        value, label = self._at(name)
+        return default if _is_empty(value) else boolean(value, label)
+
+    def node_or_empty(self, name: str) -> Node:
+        """The object there; an empty one if there is none or it is no object."""
+        value, label = self._at(name)
+        value = _opened(value)
+        return Node(value if isinstance(value, Mapping) else {}, label)
+
+    def nodes(self, name: str) -> list[Node]:
+        """The objects of the list there, however wrapped (``unwrap``). Raises Unreadable."""
+        value, label = self._at(name)
+        rows = unwrap(_opened(value))
+        return [Node.of(row, f"{label}[{index}]") for index, row in enumerate(rows)]
+
+
+# --- the map ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMap:
+    """A whole map, compiled. ``source`` is the JSON it was made of, whole."""
+
+    source: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    _sections: Mapping[str, Section] = field(repr=False)
+
+    @classmethod
+    def parse(cls, source: Any) -> "FieldMap":
+        """Compile a whole map. Raises BadFieldMap naming every section and field at fault."""
+        if problems := list(_problems(source)):
+            raise BadFieldMap(problems[:MAX_PROBLEMS])
+        sections = {
+            name: Section({key: _compile(key, entry) for key, entry in fields.items()})
+            for name, fields in source.items()
+        }
+        return cls(source, sections)
+
+    @classmethod
+    def packaged(cls, folder: str) -> "FieldMap":
+        """The default of the connector in ``connectors/<folder>/``."""
+        return _packaged(folder)
+
+    def section(self, name: str) -> Section:
+        """One section; a name the map does not have reads everything as not given."""
+        return self._sections.get(name, _NO_SECTION)
+
+    def changed(self, edited: Any) -> "FieldMap":
+        """This map with what ``edited`` says otherwise.
+
+        Fields ``edited`` does not name stay; of a field it names, the keys it does not name
+        stay; ``"from": []`` without a default takes a field out. Raises BadFieldMap for what
+        is not in this map, for another kind of value, and for a required field taken out.
+        """
+        if problems := list(_shape_problems(edited)):
+            raise BadFieldMap(problems[:MAX_PROBLEMS])
+        problems = list(_misfits(edited, self.source))
+        whole_map = {
+            name: {
+                key: {**entry, **edited.get(name, {}).get(key, {})} for key, entry in fields.items()
+            }
+            for name, fields in self.source.items()
+        }
+        problems += _lost(whole_map, self.source)
+        if problems:
+            raise BadFieldMap(problems[:MAX_PROBLEMS])
+        return FieldMap.parse(whole_map)
+
+
+_NO_SECTION: Final = Section({})
+
+
+@lru_cache(maxsize=64)
+def _packaged(folder: str) -> FieldMap:
+    path = FOLDERS / folder / "field_map.json"
+    return FieldMap.parse(json.loads(path.read_text(encoding="utf-8")))
+
+
+# --- what is wrong with a map ---------------------------------------------------------------------
+
+
+def _shape_problems(source: Any) -> Iterator[str]:
+    if not isinstance(source, Mapping):
+        yield "对照表应为 JSON 对象：分组 → 字段 → 取值方法"
+        return
+    if len(source) > MAX_SECTIONS:
+        yield f"分组超过 {MAX_SECTIONS} 个"
+    for name, fields in source.items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            yield f"分组名 {str(name)[:40]!r} 只能用小写字母、数字和下划线"
+        elif not isinstance(fields, Mapping):
+            yield f"{name}：分组应为 JSON 对象"
+        elif len(fields) > MAX_FIELDS:
+            yield f"{name}：字段超过 {MAX_FIELDS} 个"
+        else:
+            yield from _entry_shapes(name, fields)
+
+
+def _entry_shapes(section: str, fields: Mapping[str, Any]) -> Iterator[str]:
+    for key, entry in fields.items():
+        if not isinstance(key, str) or not _NAME.fullmatch(key):
+            yield f"{section}.{str(key)[:40]}：字段名只能用小写字母、数字和下划线"
+        elif not isinstance(entry, Mapping):
+            yield f'{section}.{key}：应为 JSON 对象，例如 {{"from": ["payment"]}}'
+        else:
+            if unknown := sorted(map(str, entry.keys() - KEYS)):
+                yield f"{section}.{key}：不认识的设置 {'、'.join(unknown)[:80]}"
+            yield from (f"{section}.{key}：{why}" for why in _entry_values(entry))
+
+
+def _entry_values(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Judge every key that is there by itself."""
+    yield from _path_problems(entry.get("from", []))
+    if "as" in entry and entry["as"] not in FAMILIES:
+        yield f"as 应为 {'、'.join(FAMILIES)} 之一"
+    for key in ("join", "note"):
+        if key in entry and not (isinstance(entry[key], str) and len(entry[key]) <= MAX_TEXT):
+            yield f"{key} 应为 {MAX_TEXT} 字以内的文本"
+    if not isinstance(entry.get("required", False), bool):
+        yield "required 应为 true 或 false"
+    for key in ("otherwise", "default"):
+        if not _is_plain(entry.get(key)):
+            yield f"{key} 应为文本、整数、true 或 false"
+    words = entry.get("values", {})
+    if not isinstance(words, Mapping) or len(words) > MAX_VALUES:
+        yield f"values 应为 JSON 对象，至多 {MAX_VALUES} 个词"
+    elif not all(isinstance(k, str) and _is_plain(v) for k, v in words.items()):
+        yield "values 里的值应为文本、整数、true 或 false"
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int)
+
+
+def _path_problems(paths: Any) -> Iterator[str]:
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        yield 'from 应为路径的列表，例如 ["payment"]'
+        return
+    if len(paths) > MAX_PATHS:
+        yield f"from 至多 {MAX_PATHS} 条路径"
+    for path in paths:
+        try:
+            if len(path) > MAX_TEXT:
+                raise ValueError(path)  # noqa: TRY301 - one answer for both
+            _steps(path)
+        except ValueError:
+            yield f"路径 {path[:40]!r} 写法不对，应如 receiver.name 或 items[0].price"
+
+
+def _problems(source: Any) -> Iterator[str]:
+    """What is wrong with a whole map."""
+    shape = list(_shape_problems(source))
+    yield from shape
+    if shape:
+        return
+    for section, fields in source.items():
+        for key, entry in fields.items():
+            yield from (f"{section}.{key}：{why}" for why in _whole_entry(entry))
+
+
+def _whole_entry(entry: Mapping[str, Any]) -> Iterator[str]:
+    if "as" not in entry:
+        yield "缺少 as"
+        return
+    if entry["as"] == "word" and not entry.get("values"):
+        yield "as 为 word 时必须有 values"
+    if "join" in entry and entry["as"] != "text":
+        yield "join 只能用于 text"
+    if entry.get("required") and not entry.get("from") and entry.get("default") is None:
+        yield "必填字段没有来源"
+
+
+def _misfits(edited: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
+    for section, fields in edited.items():
+        if section not in base:
+            yield f"{section}：该平台没有这个分组，可用：{'、'.join(base)}"
+            continue
+        for key, entry in fields.items():
+            if key not in base[section]:
+                yield f"{section}.{key}：该平台没有这个字段"
+                continue
+            was = base[section][key]["as"]
+            if FAMILIES[entry.get("as", was)] != FAMILIES[was]:
+                yield f"{section}.{key}：类型只能在与 {was} 同类的读法之间更换"
+            if "required" in entry and entry["required"] != base[section][key].get(
+                "required", False
+            ):
+                yield f"{section}.{key}：required 不能更改"
+
+
+def _lost(whole_map: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
+    """Our words that the edited map makes up: a value no reader of ours knows."""
+    for section, fields in whole_map.items():
+        for key, entry in fields.items():
+            if entry["as"] != "word":
+                continue
+            known = {*base[section][key]["values"].values(), base[section][key].get("otherwise")}
+            known |= OUR_WORDS.get(key, frozenset())
+            ours = {*entry.get("values", {}).values(), entry.get("otherwise")}
+            if made_up := sorted(map(str, ours - known - {None})):
+                yield f"{section}.{key}：不认识的取值 {'、'.join(made_up)[:80]}"
