@@ -451,7 +451,7 @@ class Fields:
 # --- the map ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FieldMap:
     """A whole map, compiled. ``source`` is the JSON it was made of, whole."""
 
