@@ -11,13 +11,18 @@ import json
 import sqlite3
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ordercenter.sandbox.weather import Weather
+from ordercenter.sandbox.wire import digest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ordercenter.sandbox.shelf import Shelf
 
 Clock = Callable[[], float]
 
@@ -61,9 +66,15 @@ class ShopConfig:
     app_key: str
     app_secret: str
     access_token: str
+    """What the platform takes now: it changes when it dies and is refreshed."""
     options: dict[str, Any] = field(default_factory=dict)
     poll_interval_seconds: int = 30
     currency: str = "CNY"
+    refresh_token: str = ""
+    urls: dict[str, str] = field(default_factory=dict)
+    """Doors beside ``base_url``, as paths: ``auth_url``, ``message_url``."""
+    token_until: float | None = None
+    """Unix seconds at which ``access_token`` dies by itself; None: not by itself."""
     secrets: dict[str, str] = field(default_factory=dict)
     """What the platform and the shop share besides: tokens and keys of pushes."""
     listed: tuple[Listed, ...] = ()
@@ -117,6 +128,7 @@ class Shipment:
     at: float
     quantities: dict[str, int] = field(default_factory=dict)
     """Pieces by line where the parcel holds fewer than all of it."""
+    is_virtual: bool = False
 
 
 @dataclass(slots=True)
@@ -160,6 +172,10 @@ class Order:
     finished: float | None = None
     address_version: int = 1  # changes with every new address, as the platforms' address ids do
     extra: dict[str, Any] = field(default_factory=dict)
+    stops: list[dict[str, Any]] = field(default_factory=list)
+    """What the center answered to wishes to stop the parcel (X2)."""
+    version: int = 0
+    """One more with every change that was kept."""
 
     @property
     def goods_fen(self) -> int:
@@ -208,6 +224,53 @@ class Order:
 Listener = Callable[[Order, str], None]
 
 
+def is_same(one: Shipment, other: Shipment) -> bool:
+    """Whether the same parcel with the same goods has been told twice."""
+    names = ("carrier_code", "tracking_number", "line_ids", "quantities")
+    same = all(getattr(one, name) == getattr(other, name) for name in names)
+    return same and bool(one.tracking_number)
+
+
+class Outlet(Protocol):
+    """What tells the center of changes, and can tell it all again."""
+
+    def replay(
+        self, shop: str | None, since: float, until: float, *, rate: float, as_is: bool
+    ) -> dict[str, int]: ...
+
+
+class Index:
+    """Keys by a moment, kept sorted; a key stands at one moment at most."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[float, str]] = []
+        self._at: dict[str, float] = {}
+
+    def put(self, key: str, at: float | None) -> None:
+        """Let ``key`` stand at ``at``, and nowhere else."""
+        was = self._at.get(key)
+        if was == at:
+            return
+        if was is not None:
+            del self._rows[bisect_left(self._rows, (was, key))]
+            del self._at[key]
+        if at is not None:
+            insort(self._rows, (at, key))
+            self._at[key] = at
+
+    def between(self, start: float, end: float) -> list[str]:
+        """Keys in [start, end], the oldest first.
+
+        Whole seconds, as the wires speak: what happened at 10.7 counts as happened at 10.
+        """
+        first = bisect_left(self._rows, (float(int(start)), ""))
+        last = bisect_right(self._rows, (float(int(end)) + 1, ""))
+        return [key for _, key in self._rows[first:last]]
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for _, key in self._rows)
+
+
 class Book:
     """All orders of all shops, and every write the center made.
 
@@ -222,9 +285,24 @@ class Book:
     ) -> None:
         self.shops: dict[str, ShopConfig] = {shop.code: shop for shop in shops}
         self.clock = clock
+        self.weather = Weather(clock)
+        self.outlets: list[Outlet] = []
         self.records: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.shelves: dict[str, Shelf] = {}
+        """By channel, what its shops show for sale."""
+        self.effects = 0
+        """Writes of the center that took effect."""
+        self.tally: defaultdict[tuple[str, str, str, str], Counter[str]] = defaultdict(Counter)
+        """By shop, kind, subject and key: how often a write was asked for, and took effect."""
         self._orders: dict[str, dict[str, Order]] = {code: {} for code in self.shops}
-        self._by_modified: dict[str, list[tuple[float, str]]] = {code: [] for code in self.shops}
+        self._modified = {code: Index() for code in self.shops}
+        self._created = {code: Index() for code in self.shops}
+        self._paid = {code: Index() for code in self.shops}
+        self._refunds = {code: Index() for code in self.shops}
+        self._refund_of: dict[str, dict[str, str]] = {code: {} for code in self.shops}
+        self._promoted: set[tuple[str, str]] = set()
+        self._parcels: dict[str, tuple[str, str]] = {}
+        self._listed: list[Order] = []
         self._listeners: list[Listener] = []
         if data_dir is not None:
             data_dir.mkdir(parents=True, exist_ok=True)
@@ -243,17 +321,38 @@ class Book:
 
     def orders(self, shop: str) -> list[Order]:
         """Every order of ``shop``, the one changed longest ago first."""
-        return sorted(self._orders[shop].values(), key=lambda o: (o.modified, o.number))
+        return [self._orders[shop][number] for number in self._modified[shop]]
 
     def changed(self, shop: str, start: float, end: float) -> list[Order]:
         """Orders of ``shop`` last modified in [start, end], oldest change first.
 
-        Whole seconds, as the wires speak: an order changed at 10.7 counts as changed at 10.
+        Under ``moving_rows`` some of them really change once this call has been answered.
         """
-        rows = self._by_modified[shop]
-        first = bisect_left(rows, (float(int(start)), ""))
-        last = bisect_right(rows, (float(int(end)) + 1, ""))
-        return [self._orders[shop][number] for _, number in rows[first:last]]
+        found = [self._orders[shop][n] for n in self._modified[shop].between(start, end)]
+        if found and (spell := self.weather.spell(self.shops[shop].channel, "moving_rows")):
+            dice = self.weather.dice(self.shops[shop].channel, "moving_rows")
+            wanted = sum(dice.random() < spell.share for _ in found)
+            self._listed += dice.sample(found, min(wanted, int(spell.number("most"))))
+        return found
+
+    def created(self, shop: str, start: float, end: float) -> list[Order]:
+        """Orders of ``shop`` placed in [start, end], the oldest first."""
+        return [self._orders[shop][n] for n in self._created[shop].between(start, end)]
+
+    def paid(self, shop: str, start: float, end: float) -> list[Order]:
+        """Orders of ``shop`` paid in [start, end], the oldest first."""
+        return [self._orders[shop][n] for n in self._paid[shop].between(start, end)]
+
+    def refunds(self, shop: str, start: float, end: float) -> list[tuple[Order, Refund]]:
+        """Refunds of ``shop`` last modified in [start, end], oldest change first."""
+        found = (self.refund(shop, key) for key in self._refunds[shop].between(start, end))
+        return [pair for pair in found if pair is not None]
+
+    def refund(self, shop: str, refund_id: str) -> tuple[Order, Refund] | None:
+        order = self.get(shop, self._refund_of[shop].get(refund_id, ""))
+        if order is None:
+            return None
+        return next(((order, r) for r in order.refunds if r.refund_id == refund_id), None)
 
     def get(self, shop: str, number: str) -> Order | None:
         return self._orders.get(shop, {}).get(number)
@@ -265,10 +364,7 @@ class Book:
 
     def of_parcel(self, tracking_number: str) -> Order | None:
         """The order that was shipped under ``tracking_number``."""
-        for facts in reversed(self.records["shipment"]):
-            if facts["tracking_number"] == tracking_number:
-                return self.get(facts["shop"], facts["number"])
-        return None
+        return self.get(*self._parcels.get(tracking_number, ("", "")))
 
     def count(self, shop: str | None = None) -> int:
         """How many orders there are, of ``shop`` or of all."""
@@ -283,6 +379,17 @@ class Book:
                 return shop
         return None
 
+    def now(self, shop: str) -> float:
+        """What the clock of the platform of ``shop`` says."""
+        return self.clock() + self.weather.skew(self.shops[shop].channel)
+
+    def is_late(self, order: Order) -> bool:
+        """Whether the detail of ``order`` is held back (``late_detail``)."""
+        since = order.paid if order.paid is not None else order.created
+        channel = self.shops[order.shop].channel
+        since -= self.weather.skew(channel)
+        return self.weather.is_late(channel, order.number, since)
+
     # Writing
 
     def on_change(self, listener: Listener) -> None:
@@ -293,8 +400,11 @@ class Book:
         if order.number in self._orders[order.shop]:
             message = f"order {order.number} is in the book already"
             raise ValueError(message)
+        if skew := self.weather.skew(self.shops[order.shop].channel):
+            order.created += skew
+            order.modified += skew
+            order.paid = None if order.paid is None else order.paid + skew
         self._orders[order.shop][order.number] = order
-        insort(self._by_modified[order.shop], (order.modified, order.number))
         self.keep(order)
         self._tell(order, "created")
         if order.paid is not None:
@@ -302,18 +412,24 @@ class Book:
 
     def keep(self, order: Order) -> None:
         """Write ``order`` through without a word to anyone: what changed is the sandbox's own."""
+        order.version += 1
+        self._index(order)
         self._put("order", f"{order.shop}/{order.number}", asdict(order))
 
     def touch(self, order: Order, event: str = "changed") -> None:
         """Stamp ``order`` as modified now, keep it, and tell the listeners of ``event``."""
-        rows = self._by_modified[order.shop]
-        at = bisect_left(rows, (order.modified, order.number))
-        if at < len(rows) and rows[at] == (order.modified, order.number):
-            del rows[at]
-        order.modified = max(self.clock(), order.modified)
-        insort(rows, (order.modified, order.number))
+        now = self.now(order.shop)
+        # A clock set back must not hide a change behind a stamp of the future.
+        order.modified = max(now, order.modified + (order.modified > now + 1))
         self.keep(order)
         self._tell(order, event)
+
+    def move_rows(self) -> None:
+        """Change what ``moving_rows`` picked from the lists read since the last time."""
+        listed, self._listed = self._listed, []
+        for order in listed:
+            self.weather.count(self.shops[order.shop].channel, "moving_rows")
+            self.touch(order)
 
     def record(self, kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Keep a write the center made (``shipment``, ``robot``, ``waybill``, ``memo``...)."""
@@ -321,6 +437,26 @@ class Book:
         self.records[kind].append(row)
         self._put(f"record:{kind}", f"{len(self.records[kind]):09d}", row)
         return row
+
+    def wrote(
+        self,
+        shop: str,
+        kind: str,
+        subject: str,
+        *,
+        key: str = "",
+        effect: bool = True,
+        **facts: Any,
+    ) -> None:
+        """Note that the center wrote: ``kind`` of thing, to which ``subject``, if it took effect.
+
+        ``key`` is the idempotency key where the wire has one, else what makes two writes the
+        same (a tracking number); empty where every write counts by itself (a difference).
+        """
+        self.effects += effect
+        self._count_write(shop, kind, subject, key, effect=effect)
+        told = {"shop": shop, "kind": kind, "subject": subject, "key": key, "effect": effect}
+        self.record("write", told | facts)
 
     def rerecord(self, kind: str, index: int, facts: Mapping[str, Any]) -> None:
         """Replace the ``index``-th record of ``kind`` (from 0): a waybill that moved on."""
@@ -332,7 +468,7 @@ class Book:
     def pay(self, order: Order) -> None:
         if order.state != WAIT_PAY:
             raise Refused("订单不是待付款状态")
-        order.state, order.paid, order.paid_fen = WAIT_SHIP, self.clock(), order.payable_fen
+        order.state, order.paid, order.paid_fen = WAIT_SHIP, self.now(order.shop), order.payable_fen
         self.touch(order, "paid")
 
     def ship(self, order: Order, shipment: Shipment) -> None:
@@ -340,8 +476,9 @@ class Book:
 
         Repeating the same parcel changes nothing.
         """
-        known = {(s.carrier_code, s.tracking_number) for s in order.shipments}
-        if shipment.tracking_number and (shipment.carrier_code, shipment.tracking_number) in known:
+        key = f"{shipment.carrier_code}/{shipment.tracking_number}/{','.join(shipment.line_ids)}"
+        if any(is_same(shipment, other) for other in order.shipments):
+            self.wrote(order.shop, "ship", order.number, key=key, effect=False)
             return
         if order.state not in {WAIT_SHIP, SHIPPED}:
             raise Refused("订单状态不允许发货")
@@ -361,12 +498,14 @@ class Book:
                 "refund_open": bool(order.open_refunds()),
             },
         )
+        self._parcels[shipment.tracking_number] = (order.shop, order.number)
+        self.wrote(order.shop, "ship", order.number, key=key)
         self.touch(order, "shipped")
 
     def finish(self, order: Order) -> None:
         if order.state != SHIPPED:
             raise Refused("订单不是已发货状态")
-        order.state, order.finished = FINISHED, self.clock()
+        order.state, order.finished = FINISHED, self.now(order.shop)
         self.touch(order, "finished")
 
     def ask_refund(self, order: Order, refund: Refund) -> None:
@@ -376,6 +515,8 @@ class Book:
         for other in order.open_refunds():
             if None in {refund.line_id, other.line_id} or refund.line_id == other.line_id:
                 raise Refused("已有处理中的退款")
+        skew = self.weather.skew(self.shops[order.shop].channel)
+        refund.created, refund.modified = refund.created + skew, refund.modified + skew
         order.refunds.append(refund)
         self._mark_refund(order, refund, "in_progress")
         self.touch(order, "refund_asked")
@@ -384,12 +525,12 @@ class Book:
         """Bring ``refund`` to ``state``; a whole order paid back is closed."""
         if refund.state not in OPEN_REFUNDS:
             raise Refused("退款已结束")
-        refund.state, refund.answer, refund.modified = state, answer, self.clock()
+        refund.state, refund.answer, refund.modified = state, answer, self.now(order.shop)
         lines = {DONE: "refunded", REFUSED: "none", WITHDRAWN: "none"}
         self._mark_refund(order, refund, lines.get(state, "in_progress"))
         money = [line for line in order.lines if not line.is_gift]
         if state == DONE and all(line.refund_state == "refunded" for line in money):
-            order.state, order.closed = CLOSED_REFUNDED, self.clock()
+            order.state, order.closed = CLOSED_REFUNDED, self.now(order.shop)
             self.touch(order, "closed")
         else:
             self.touch(order, "refund_changed")
@@ -397,8 +538,60 @@ class Book:
     def close_unpaid(self, order: Order) -> None:
         if order.state != WAIT_PAY:
             raise Refused("订单不是待付款状态")
-        order.state, order.closed = CLOSED_UNPAID, self.clock()
+        order.state, order.closed = CLOSED_UNPAID, self.now(order.shop)
         self.touch(order, "closed")
+
+    def answer_stop(
+        self, order: Order, refund: Refund, *, stopped: bool, reason: str = "", key: str = ""
+    ) -> None:
+        """The center says whether it could still stop the parcel; if so, the money goes back.
+
+        The same answer again changes nothing.
+        """
+        said = {"refund_id": refund.refund_id, "stopped": stopped, "reason": reason}
+        key = key or f"{'stopped' if stopped else 'failed'}/{reason}"
+        new = not any(said.items() <= stop.items() for stop in order.stops)
+        self.wrote(order.shop, "stop", refund.refund_id, key=key, effect=new, number=order.number)
+        if not new:
+            return
+        order.stops.append(said | {"at": self.clock()})
+        if stopped and refund.state in OPEN_REFUNDS and not order.shipments:
+            self.settle_refund(order, refund, DONE, "取消发货成功，平台退款")
+        else:
+            self.keep(order)
+
+    # Stock that may not be lowered
+
+    def is_promoted(self, shop: str, code: str) -> bool:
+        """Whether the stock on show of ``code`` (SKU id, else outer code) must not fall now."""
+        channel = self.shops[shop].channel
+        return (shop, code) in self._promoted or self.weather.is_promoted(channel, shop, code)
+
+    def promote(self, shop: str, code: str, *, on: bool) -> None:
+        (self._promoted.add if on else self._promoted.discard)((shop, code))
+
+    # Tokens
+
+    def kill_token(self, shop: str) -> None:
+        """The access token of ``shop`` is dead from now on."""
+        self._grant(self.shops[shop], f"dead-{digest(shop, self.clock(), length=12)}", 0.0)
+
+    def renew_token(self, shop: str, *, lives: float | None = None) -> str:
+        """A new access token for ``shop``; the former one is dead. Every asking is counted."""
+        config = self.shops[shop]
+        self.record("refresh", {"shop": shop})
+        token = digest("token", shop, self.clock(), len(self.records["refresh"]), length=24)
+        until = None if lives is None else self.clock() + lives
+        self._grant(config, f"sandbox-{config.channel}-{token}", until)
+        return config.access_token
+
+    def takes_token(self, shop: ShopConfig, token: str | None) -> bool:
+        until = shop.token_until
+        return token == shop.access_token and (until is None or self.clock() < until)
+
+    def _grant(self, shop: ShopConfig, token: str, until: float | None) -> None:
+        shop.access_token, shop.token_until = token, until
+        self._put("grant", shop.code, {"access_token": token, "token_until": until})
 
     def change_address(self, order: Order, receiver: Receiver) -> None:
         if order.state not in {WAIT_PAY, WAIT_SHIP, ON_HOLD}:
@@ -429,6 +622,9 @@ class Book:
         del order.extra["address_wish"]
         facts = {"shop": order.shop, "number": order.number, "approve": approve}
         self.record("address_answer", facts | {"words": words, "by": by})
+        if by == "merchant":
+            said = "approved" if approve else "refused"
+            self.wrote(order.shop, "address", order.number, key=f"{wish['asked']}/{said}")
         if approve:
             self.change_address(order, Receiver(**wish["receiver"]))
         else:
@@ -440,9 +636,24 @@ class Book:
         order.flag = order.flag if flag is None else flag
         facts = {"shop": order.shop, "number": order.number, "memo": text, "flag": order.flag}
         self.record("memo", facts)
+        key = digest(text, order.flag, length=16)
+        self.wrote(order.shop, "memo", order.number, key=key)
         self.touch(order, "memo_changed")
 
     # Keeping
+
+    def _index(self, order: Order) -> None:
+        self._modified[order.shop].put(order.number, order.modified)
+        self._created[order.shop].put(order.number, order.created)
+        self._paid[order.shop].put(order.number, order.paid)
+        for refund in order.refunds:
+            self._refunds[order.shop].put(refund.refund_id, refund.modified)
+            self._refund_of[order.shop][refund.refund_id] = order.number
+
+    def _count_write(self, shop: str, kind: str, subject: str, key: str, *, effect: bool) -> None:
+        counted = self.tally[shop, kind, subject, key]
+        counted["asked"] += 1
+        counted["effects"] += effect
 
     def _mark_refund(self, order: Order, refund: Refund, state: str) -> None:
         for line in order.lines:
@@ -458,17 +669,27 @@ class Book:
         self._store.execute("INSERT OR REPLACE INTO entry VALUES (?, ?, ?)", (kind, key, text))
 
     def _load(self) -> None:
-        rows = self._store.execute("SELECT kind, json FROM entry ORDER BY kind, key")
-        for kind, text in rows:
+        rows = self._store.execute("SELECT kind, key, json FROM entry ORDER BY kind, key")
+        for kind, key, text in rows:
             facts = json.loads(text)
             if kind.startswith("record:"):
-                self.records[kind.removeprefix("record:")].append(facts)
-            elif facts["shop"] in self._orders:
+                self._load_record(kind.removeprefix("record:"), facts)
+            elif kind == "grant" and key in self.shops:
+                shop = self.shops[key]
+                shop.access_token, shop.token_until = facts["access_token"], facts["token_until"]
+            elif kind == "order" and facts["shop"] in self._orders:
                 order = Order.from_json(facts)
                 self._orders[order.shop][order.number] = order
-                self._by_modified[order.shop].append((order.modified, order.number))
-        for pairs in self._by_modified.values():
-            pairs.sort()
+                self._index(order)
+
+    def _load_record(self, kind: str, facts: dict[str, Any]) -> None:
+        self.records[kind].append(facts)
+        if kind == "shipment":
+            self._parcels[facts["tracking_number"]] = (facts["shop"], facts["number"])
+        elif kind == "write":
+            names = ("shop", "kind", "subject", "key")
+            shop, what, subject, key = (str(facts[name]) for name in names)
+            self._count_write(shop, what, subject, key, effect=facts["effect"])
 
     def close(self) -> None:
         self._store.close()

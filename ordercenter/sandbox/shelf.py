@@ -29,6 +29,7 @@ class Shelf:
         self._keys: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._replay()
         book.on_change(self._changed)
+        book.shelves[channel] = self
 
     def find(
         self, shop: ShopConfig, *, sku_id: str | None = None, outer_code: str | None = None
@@ -44,6 +45,10 @@ class Shelf:
     def shown(self, shop: ShopConfig, listed: Listed) -> int:
         """How many pieces may be bought now."""
         return self._shown.get((shop.code, _name(listed)), AT_FIRST)
+
+    def figures(self, shop: ShopConfig) -> dict[str, int]:
+        """Everything ``shop`` shows, by SKU id, or by outer code where it has none."""
+        return {_name(listed): self.shown(shop, listed) for listed in shop.listed}
 
     def told(self, shop: ShopConfig, key: str) -> Mapping[str, Any] | None:
         """What was told under the idempotency key ``key`` before, if anything was."""
@@ -71,6 +76,7 @@ class Shelf:
             "key": key,
         }
         row = self.book.record("stock", facts)
+        self.book.wrote(shop.code, "stock", _name(listed), key=key, way=way, shown=shown)
         self._shown[shop.code, _name(listed)] = shown
         if key:
             self._keys[shop.code, key] = row
