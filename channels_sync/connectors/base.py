@@ -25,6 +25,7 @@ from channels_sync.contracts import (
     OPEN_LINE,
     AddressAnswer,
     BadSignature,
+    Budget,
     Census,
     Connector,
     ConnectorError,
@@ -319,6 +320,17 @@ def _money(value: Decimal, name: str, *, signed: bool, quantum: Decimal) -> Deci
     return exact or abs(exact)  # -0.00 is 0.00
 
 
+_QUANTA: Final[Mapping[str, Decimal]] = {
+    **dict.fromkeys(("JPY", "KRW", "VND", "CLP", "ISK", "XAF", "XOF"), Decimal(1)),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), Decimal("0.001")),
+}
+
+
+def quantum_of(currency: str) -> Decimal:
+    """The smallest coin of a currency, in its main unit."""
+    return _QUANTA.get(currency, FEN)
+
+
 def whole(value: Any, name: str) -> int:
     """Read an integer, given as a number or as ASCII digits. Raises Unreadable."""
     if isinstance(value, str) and _WHOLE.fullmatch(value):
@@ -584,6 +596,20 @@ def is_masked_text(*texts: str) -> bool:
     return any("*" in text for text in texts)
 
 
+def merged_note(note: str, line: str, *, limit: int) -> str | None:
+    """Add ``line`` to a merchant's note; None where the note has that line already.
+
+    Raises Rejected (``memo_too_long``) rather than cut what others wrote to ``limit`` characters.
+    """
+    if line.strip() in {one.strip() for one in note.splitlines()}:
+        return None
+    merged = f"{note.rstrip()}\n{line}" if note.strip() else line
+    if len(merged) <= limit:
+        return merged
+    words = f"平台备注最多 {limit} 个字，原有内容不能覆盖，请精简后再写"
+    raise Rejected(PlatformError(ErrorClass.BUSINESS, "memo_too_long", words))
+
+
 # --- HTTP -----------------------------------------------------------------------------------
 
 
@@ -766,6 +792,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+@dataclass(slots=True)
+class Turn:
+    """One call on the shop's line."""
+
+    budget: Budget | None = None
+
+
 class BaseConnector:
     """What all connectors share: access, the injected client, the clock, the shop's line.
 
@@ -815,15 +848,19 @@ class BaseConnector:
         return self._client
 
     @contextmanager
-    def calling(self, interface: str, *, cost: float = 1.0) -> Iterator[None]:
-        """Hold the shop's line for one call of ``interface``, and tell it how the call went."""
+    def calling(self, interface: str, *, cost: float = 1.0) -> Iterator[Turn]:
+        """Hold the shop's line for one call of ``interface``, and tell it how the call went.
+
+        A platform that says what is left of its limit says so in the turn's ``budget``.
+        """
         self.line.enter(interface, self.limits.get(interface) or self.limits.get("*"), cost=cost)
+        turn = Turn()
         try:
-            yield
+            yield turn
         except ConnectorError as error:
             self.line.failed(interface, error)
             raise
-        self.line.passed(interface)
+        self.line.passed(interface, turn.budget)
 
     def with_token(self, call: Callable[[], T]) -> T:
         """Make one call with the shop's token, and again as long as the shop's line lets it.
