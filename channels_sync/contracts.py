@@ -163,6 +163,9 @@ class Line(Protocol):
     def failed(self, interface: str, error: ConnectorError) -> None:
         """The call failed: a stated wait is kept to, silence opens the breaker."""
 
+    def again(self, attempt: int, error: TryLater) -> bool:
+        """Whether to repeat a call that had no effect right now; waits as long as is fit."""
+
     def renew(self, stale_token: str) -> str:
         """Return a token that is not ``stale_token``; one worker refreshes, the others wait.
 
@@ -181,6 +184,9 @@ class OpenLine:
 
     def failed(self, interface: str, error: ConnectorError) -> None:
         return None
+
+    def again(self, attempt: int, error: TryLater) -> bool:
+        return False
 
     def renew(self, stale_token: str) -> str:
         raise Rejected(PlatformError(ErrorClass.AUTH, "no_refresh", "授权已失效，请重新授权"))

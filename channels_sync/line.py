@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 WHOLE_SHOP: Final = "*"
 PATIENCE: Final = 5.0
 """Seconds a caller waits for his turn; a longer wait is TryLater."""
+REPEATS: Final = 2
+LONGEST_MOMENT: Final = 3.0
 FIRST_PAUSE: Final = timedelta(seconds=1)
 LONG_BAN: Final = 300
 """A stated wait of so many seconds is the application's, not the interface's."""
@@ -190,6 +192,14 @@ class ShopLine:
             )
         )  # fmt: skip
 
+    def again(self, attempt: int, error: TryLater) -> bool:
+        """Repeat a call twice, when the platform asks for no longer wait than a moment."""
+        wait = error.wait if error.wait is not None else 0.2 * 2**attempt
+        if attempt > REPEATS or error.error.code == "breaker" or wait > LONGEST_MOMENT:
+            return False
+        self._sleep(wait)
+        return True
+
     # --- tokens -----------------------------------------------------------------------------
 
     def renew(self, stale_token: str) -> str:
@@ -229,10 +239,9 @@ class ShopLine:
             return "", secrets.get("refresh_token", ""), True
 
     def _renew(self, refresh_token: str) -> str:
+        refresh = self.refresh or _nobody_refreshes
         try:
-            if self.refresh is None:
-                raise Rejected(_must_authorize())
-            tokens = self.refresh(refresh_token)
+            tokens = refresh(refresh_token)
         except Rejected as refusal:
             # Only the seller can help: nobody asks again until he has.
             self._release(refresh_expires_at=clock_now())
@@ -272,6 +281,10 @@ def _is_silence(fault: PlatformError) -> bool:
 def _limited(code: str, words: str, wait: float) -> PlatformError:
     seconds = max(1, int(wait + 0.999))
     return PlatformError(ErrorClass.RATE_LIMITED, code, words, retry_after_seconds=seconds)
+
+
+def _nobody_refreshes(_refresh_token: str) -> Tokens:
+    raise Rejected(_must_authorize())
 
 
 def _must_authorize() -> PlatformError:

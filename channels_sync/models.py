@@ -1,6 +1,7 @@
 """The two ends of the wire: what came in is kept raw, what must go out is a row first."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -59,14 +60,16 @@ class ShopCredential(models.Model):
         secrets = {"app_secret": "", **self.secrets(), **changes}
         self.set_secrets(**secrets)
 
-    def access(self, *, now: datetime | None = None) -> ShopAccess:
-        """Open the secrets for a connector; never for a screen."""
+    def access(
+        self, *, now: datetime | None = None, options: Mapping[str, str] | None = None
+    ) -> ShopAccess:
+        """Open the secrets for a connector; never for a screen. The shop's own options go
+        before ``options``."""
         secrets = self.secrets()
         in_grace = self.old_secret_until is not None and self.old_secret_until > (
             now or clock_now()
         )
-        codes = CarrierCode.objects.filter(channel=self.shop.channel)
-        options = {f"carrier.{row.carrier}": row.code for row in codes} | self.options
+        together = {**(options or {}), **self.options}
         return ShopAccess(
             shop_code=self.shop.code,
             base_url=self.base_url,
@@ -75,7 +78,7 @@ class ShopCredential(models.Model):
             access_token=secrets.get("access_token", ""),
             secrets={name: text for name, text in secrets.items() if name not in TOKENS},
             old_app_secret=secrets.get("old_app_secret", "") if in_grace else "",
-            options={k: v if isinstance(v, str) else json.dumps(v) for k, v in options.items()},
+            options={k: v if isinstance(v, str) else json.dumps(v) for k, v in together.items()},
         )
 
 
@@ -297,7 +300,7 @@ class Backfill(models.Model):
         ]  # fmt: skip
 
     def __str__(self) -> str:
-        return f"{self.shop} {self.start:%F %T} – {self.end:%F %T}"
+        return f"{self.shop} {self.start:%F %T} ~ {self.end:%F %T}"
 
     @property
     def percent(self) -> int:

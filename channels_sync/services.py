@@ -14,6 +14,8 @@ from channels_sync.models import InboxMessage, SyncCursor
 from ordercenter.core.clock import now as clock_now
 
 LEASE: Final = timedelta(seconds=60)
+OLD: Final = timedelta(minutes=10)
+"""What happened longer ago waits behind what happens now."""
 
 
 def storable(text: str, limit: int) -> str:
@@ -34,31 +36,43 @@ def store(
     source: InboxMessage.Source,
     shop_id: int | None = None,
     carrier: str = "",
+    lane: InboxMessage.Lane = InboxMessage.Lane.LIVE,
     now: datetime | None = None,
 ) -> int:
-    """Keep messages as they came; return how many were new. The same bytes twice are one row."""
+    """Keep messages as they came; return how many were new. The same bytes twice are one row.
+
+    What a push says happened long ago waits in the bulk lane, whatever ``lane`` says.
+    """
     if not messages:
         return 0
     now = now or clock_now()
     rows = [
         (shop_id, carrier, source.value, m.kind.value, storable(m.channel_number, 64),
-         storable(m.event_id, 100), digest(m), m.body, now)
+         storable(m.event_id, 100), digest(m), m.body, now, _lane(m, lane, now))
         for m in messages
     ]  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO channels_sync_inboxmessage (shop_id, carrier, source, kind, "
-            "channel_number, event_id, digest, body, received_at, state, attempts, error, done_at) "
+            "channel_number, event_id, digest, body, received_at, lane, state, attempts, error, "
+            "done_at) "
             "SELECT *, CASE kind WHEN 'unreadable' THEN 'dead' WHEN 'note' THEN 'done' "
             "ELSE 'new' END, 0, CASE kind WHEN 'unreadable' THEN '无法识别的报文' ELSE '' END, "
             "CASE kind WHEN 'note' THEN received_at END "
             "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], "
-            "%s::text[], %s::bytea[], %s::bytea[], %s::timestamptz[]) AS v(shop_id, carrier, "
-            "source, kind, channel_number, event_id, digest, body, received_at) "
+            "%s::text[], %s::bytea[], %s::bytea[], %s::timestamptz[], %s::smallint[]) "
+            "AS v(shop_id, carrier, source, kind, channel_number, event_id, digest, body, "
+            "received_at, lane) "
             "ON CONFLICT DO NOTHING",
             [list(column) for column in zip(*rows, strict=True)],
         )
         return int(cursor.rowcount)
+
+
+def _lane(message: RawMessage, lane: InboxMessage.Lane, now: datetime) -> int:
+    told_of = message.occurred_at
+    is_old = told_of is not None and now - told_of > OLD
+    return int(InboxMessage.Lane.BULK if is_old else lane)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,7 @@ class Claimed:
     channel_number: str
     body: bytes
     received_at: datetime
+    lane: int
 
 
 def claim(
@@ -82,7 +97,8 @@ def claim(
     only: Collection[int] | None = None,
     now: datetime | None = None,
 ) -> list[Claimed]:
-    """Lock the oldest open messages of these kinds for the caller's transaction.
+    """Lock open messages of these kinds for the caller's transaction: the live ones first, the
+    oldest of a lane first.
 
     A worker that dies gives them back by itself: the lock goes with its connection.
     ``only`` narrows to these ids.
@@ -90,18 +106,32 @@ def claim(
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT m.id, m.shop_id, coalesce(s.channel, ''), m.carrier, m.kind, "
-            "m.channel_number, m.body, m.received_at FROM channels_sync_inboxmessage m "
+            "m.channel_number, m.body, m.received_at, m.lane FROM channels_sync_inboxmessage m "
             "LEFT JOIN catalog_shop s ON s.id = m.shop_id "
             "WHERE m.state IN ('new', 'leased') AND m.kind = ANY(%s) "
             "AND (m.leased_until IS NULL OR m.leased_until <= %s) "
             "AND (%s OR m.id = ANY(%s)) "
-            "ORDER BY m.id LIMIT %s FOR NO KEY UPDATE OF m SKIP LOCKED",
+            "ORDER BY m.lane, m.id LIMIT %s FOR NO KEY UPDATE OF m SKIP LOCKED",
             [[str(k) for k in kinds], now or clock_now(), only is None, list(only or ()), limit],
         )
         return [
-            Claimed(pk, shop, channel, carrier, kind, number, bytes(body), received_at)
-            for pk, shop, channel, carrier, kind, number, body, received_at in cursor.fetchall()
+            Claimed(pk, shop, channel, carrier, kind, number, bytes(body), received_at, lane)
+            for pk, shop, channel, carrier, kind, number, body, received_at, lane in cursor.fetchall()
         ]
+
+
+def lease(message_ids: Collection[int], *, now: datetime) -> None:
+    """Keep claimed messages for LEASE beyond the transaction that claimed them."""
+    InboxMessage.objects.filter(pk__in=message_ids).update(
+        state=InboxMessage.State.LEASED, leased_until=now + LEASE
+    )
+
+
+def postpone(message_ids: Collection[int], reason: str, *, until: datetime) -> None:
+    """Let messages wait until then; it is no failure of theirs."""
+    InboxMessage.objects.filter(pk__in=message_ids).update(
+        state=InboxMessage.State.NEW, leased_until=until, error=storable(reason, 500)
+    )
 
 
 def done(message_ids: Collection[int], *, now: datetime) -> None:

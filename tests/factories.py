@@ -120,7 +120,6 @@ class SyncCursorFactory(DjangoModelFactory[SyncCursor]):
         model = SyncCursor
 
     shop = factory.SubFactory(ShopFactory)
-    position = factory.LazyFunction(timezone.now)
     next_due_at = factory.LazyFunction(timezone.now)
 
 

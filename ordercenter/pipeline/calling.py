@@ -9,15 +9,21 @@ from django.db import close_old_connections
 
 from channels_sync.connectors import CONNECTORS
 from channels_sync.contracts import Connector, ErrorClass, PlatformError
-from channels_sync.models import ShopCredential
+from channels_sync.line import ShopLine
+from channels_sync.models import CarrierCode, ShopCredential
 
 LINES: Final = 8
 
 
 def connector_for(shop_id: int, client: httpx.Client) -> Connector:
-    """Speak for a shop over this client."""
+    """Speak for a shop over this client, on the line it shares with every worker."""
     credential = ShopCredential.objects.select_related("shop").get(pk=shop_id)
-    return CONNECTORS[credential.shop.channel](credential.access(), client)
+    codes = CarrierCode.objects.filter(channel=credential.shop.channel)
+    access = credential.access(options={f"carrier.{row.carrier}": row.code for row in codes})
+    line = ShopLine(shop_id)
+    connector = CONNECTORS[credential.shop.channel](access, client, line=line)
+    line.refresh = connector.refresh
+    return connector
 
 
 def in_parallel(jobs: Sequence[Callable[[], int]]) -> int:

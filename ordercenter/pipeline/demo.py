@@ -9,7 +9,6 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -147,13 +146,15 @@ def _shops(seller: Seller, sandbox_url: str) -> None:
         credential = ShopCredential.objects.filter(shop=shop).first() or ShopCredential(shop=shop)
         credential.base_url = sandbox_url + told["base_url"]
         credential.app_key, credential.options = told["app_key"], told["options"]
-        credential.set_secrets(app_secret=told["app_secret"], access_token=told["access_token"])
+        credential.set_secrets(
+            app_secret=told["app_secret"], access_token=told["access_token"],
+            refresh_token=told.get("refresh_token", ""), **told.get("secrets", {}),
+        )  # fmt: skip
         credential.save()
         SyncCursor.objects.get_or_create(
             shop=shop,
             defaults={
-                "position": now - timedelta(minutes=30), "next_due_at": now,
-                "interval_seconds": told["poll_interval_seconds"],
+                "next_due_at": now, "interval_seconds": told["poll_interval_seconds"],
             },
         )  # fmt: skip
         _listings(shop, seller["listings"].get(told["code"], []), skus, bundles)

@@ -4,18 +4,31 @@ Not authentic: 401 and nothing stored. Authentic but broken: answered as the pla
 kept whole and quarantined, so that it is not sent for hours and then never again.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    JsonResponse,
+)
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
-from channels_sync.contracts import BadSignature, MessageKind, RawMessage, WebhookRequest
+from channels_sync.contracts import (
+    BadSignature,
+    Connector,
+    MessageKind,
+    RawMessage,
+    WebhookReply,
+    WebhookRequest,
+)
 from channels_sync.models import InboxMessage, ShopCredential, SyncCursor
 from fulfillment.carriers import CARRIERS
 from fulfillment.carriers.account import speaking
@@ -50,9 +63,10 @@ def _body(request: HttpRequest) -> bytes | HttpResponse:
 
 
 @csrf_exempt
-@require_POST
 def channel_hook(request: HttpRequest, channel: str, shop_code: str) -> HttpResponse:
-    """One platform's push for one shop."""
+    """One platform's push for one shop, or its question whether this address is ours."""
+    if request.method not in {"GET", "POST"}:
+        return HttpResponseNotAllowed(["POST"])
     credential = (
         ShopCredential.objects.select_related("shop")
         .filter(shop__code=shop_code, shop__channel=channel, shop__is_active=True)
@@ -60,34 +74,52 @@ def channel_hook(request: HttpRequest, channel: str, shop_code: str) -> HttpResp
     )
     if credential is None or channel not in CONNECTORS:
         raise Http404
+    connector = CONNECTORS[channel](credential.access())
+    now = clock_now()
+    if request.method == "GET":
+        return _challenge(connector, _pushed(request, b"", now)) or HttpResponseNotAllowed(["POST"])
     body = _body(request)
     if isinstance(body, HttpResponse):
         return body
-    now = clock_now()
-    pushed = WebhookRequest(
-        method="POST",
+    pushed = _pushed(request, body, now)
+    try:
+        connector.verify(pushed)
+    except BadSignature:
+        return _refuse(401, "bad_signature", _("签名不正确"))
+    if (answer := _challenge(connector, pushed)) is not None:
+        return answer
+    messages = connector.split(pushed)
+    with transaction.atomic():
+        new = channels.store(
+            messages, source=InboxMessage.Source.PUSH, shop_id=credential.shop_id, now=now
+        )
+        SyncCursor.objects.filter(pk=credential.shop_id).exclude(
+            last_push_at__gt=now - PUSH_STAMP
+        ).update(last_push_at=now)
+    return _reply(connector.acknowledge(pushed, duplicate=not new))
+
+
+def _pushed(request: HttpRequest, body: bytes, now: datetime) -> WebhookRequest:
+    return WebhookRequest(
+        method=request.method or "",
         path=request.path,
         query={key: request.GET[key] for key in request.GET},
         headers={name.lower(): value for name, value in request.headers.items()},
         body=body,
         received_at=now,
     )
-    connector = CONNECTORS[channel](credential.access())
+
+
+def _challenge(connector: Connector, pushed: WebhookRequest) -> HttpResponse | None:
+    """The answer to the platform's check of this address, if it is one."""
     try:
-        connector.verify(pushed)
+        answer = connector.challenge(pushed)
     except BadSignature:
         return _refuse(401, "bad_signature", _("签名不正确"))
-    with transaction.atomic():
-        channels.store(
-            connector.split(pushed),
-            source=InboxMessage.Source.PUSH,
-            shop_id=credential.shop_id,
-            now=now,
-        )
-        SyncCursor.objects.filter(pk=credential.shop_id).exclude(
-            last_push_at__gt=now - PUSH_STAMP
-        ).update(last_push_at=now)
-    answer = connector.acknowledge(pushed)
+    return None if answer is None else _reply(answer)
+
+
+def _reply(answer: WebhookReply) -> HttpResponse:
     return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
 
 

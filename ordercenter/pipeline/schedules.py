@@ -5,7 +5,6 @@ nudged by ``manage.py work`` as well. Whoever nudges, the shop's cursor decides 
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from django.db import transaction
@@ -15,8 +14,6 @@ from channels_sync.models import SyncCursor
 from ordercenter.core.clock import now as clock_now
 
 PREFIX: Final = "oc:"
-LOOK_BACK: Final = timedelta(minutes=30)
-"""How far back a newly connected shop is read; what is older came in by other ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +29,9 @@ JOBS: Final = (
     Job("notices", "ordercenter.pipeline.tasks.send_notices", 1),
     Job("traces", "ordercenter.pipeline.tasks.ask_traces", 5),
     Job("void-waybills", "ordercenter.pipeline.tasks.void_waybills", 2),
+    Job("renew-tokens", "ordercenter.pipeline.tasks.renew_tokens", 5),
+    Job("reconcile", "ordercenter.pipeline.tasks.reconcile", 10),
+    Job("forget-windows", "ordercenter.pipeline.tasks.forget_windows", 60),
     Job("escalate", "ordercenter.pipeline.tasks.escalate", 1),
 )
 
@@ -42,7 +42,8 @@ def sync_schedules() -> int:
     wanted = {
         f"{PREFIX}{job.name}": (job.func, "", job.minutes) for job in JOBS
     }  # fmt: skip
-    for cursor in SyncCursor.objects.select_related("shop").filter(shop__is_active=True):
+    polled = SyncCursor.objects.select_related("shop").filter(shop__is_active=True)
+    for cursor in polled.exclude(mode=SyncCursor.Mode.MANUAL):
         minutes = max(1, cursor.interval_seconds // 60)
         wanted[f"{PREFIX}poll:{cursor.shop.code}"] = (
             "ordercenter.pipeline.tasks.poll_shop", f"({cursor.shop_id},)", minutes,
@@ -63,7 +64,5 @@ def sync_schedules() -> int:
 def connect_shop(shop_id: int) -> None:
     """A shop that can be spoken for is read from now on; one that is read already goes on."""
     now = clock_now()
-    SyncCursor.objects.get_or_create(
-        shop_id=shop_id, defaults={"position": now - LOOK_BACK, "next_due_at": now}
-    )
+    SyncCursor.objects.get_or_create(shop_id=shop_id, defaults={"next_due_at": now})
     sync_schedules()

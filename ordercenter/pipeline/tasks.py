@@ -3,14 +3,14 @@
 from ordercenter.core.clock import now as clock_now
 from ordercenter.notices import services as notices
 from ordercenter.notices.senders import make_client
-from ordercenter.pipeline import jobs, outward
+from ordercenter.pipeline import completeness, couriers, jobs, pulling, tokens
 
 
 def poll_shop(shop_id: int) -> str:
     """Poll one shop unless it was read lately; the schedule is a nudge, the cursor knows."""
-    if not outward.is_stale(shop_id, now=clock_now()):
+    if not pulling.is_stale(shop_id, now=clock_now()):
         return "not due"
-    return outward.poll_shop(shop_id)
+    return pulling.poll_shop(shop_id)
 
 
 def send_notices() -> str:
@@ -19,12 +19,24 @@ def send_notices() -> str:
 
 
 def ask_traces() -> str:
-    return outward.ask_traces()
+    return couriers.ask_traces()
 
 
 def void_waybills() -> str:
-    return outward.void_waybills()
+    return couriers.void_waybills()
 
 
 def escalate() -> str:
     return jobs.escalate()
+
+
+def renew_tokens() -> str:
+    return tokens.renew_tokens()
+
+
+def reconcile() -> str:
+    return completeness.reconcile_due()
+
+
+def forget_windows() -> str:
+    return pulling.forget_windows()

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import make_client
-from ordercenter.pipeline import demo, outward, sending, stages
+from ordercenter.pipeline import couriers, demo, pulling, sending, stages
 from tests.sandbox.callers import Bench, Clock
 
 SELLER = Path(demo.__file__).parent.parent / "sandbox" / "seller.json"
@@ -41,7 +41,8 @@ def connected(handler: Handler) -> Iterator[None]:
         return make_client(transport=httpx.MockTransport(handler))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outward, "make_client", client)
+        patch.setattr(pulling, "make_client", client)
+        patch.setattr(couriers, "make_client", client)
         patch.setattr(sending, "make_client", client)
         patch.setattr(stages, "make_client", client)
         yield

@@ -9,7 +9,6 @@ import psycopg
 from django.utils.translation import gettext_lazy as _
 
 from channels_sync.connectors import CONNECTORS
-from ordercenter.pipeline.intake import reader
 from ordercenter.pipeline.invariants.shape import Invariant, Look, Row
 
 LAG: Final = timedelta(minutes=15)
@@ -41,10 +40,10 @@ I3: Final = """
             (SELECT max(received_at) FROM channels_sync_inboxmessage WHERE source <> 'file')) AS at
     )
     SELECT '店铺该轮询而 15 分钟没有轮询，也没有记录错误' AS why, 'shop' AS kind, s.id,
-           jsonb_build_object('shop', s.code, 'position', c.position, 'due', c.next_due_at,
+           jsonb_build_object('shop', s.code, 'due', c.next_due_at,
                               'last_ok_at', c.last_ok_at) AS facts
     FROM channels_sync_synccursor c JOIN catalog_shop s ON s.id = c.shop_id, alive
-    WHERE s.is_active AND c.failures = 0 AND c.next_due_at < alive.at - %(lag)s
+    WHERE s.is_active AND c.paused_at IS NULL AND c.mode <> 'manual' AND c.failures = 0 AND c.next_due_at < alive.at - %(lag)s
       AND coalesce(c.leased_until < alive.at, true)
     UNION ALL
     SELECT '最近一次轮询失败却没有记录在案', 'shop', s.id,
@@ -56,12 +55,28 @@ I3: Final = """
 
 I4: Final = """
     SELECT '读取位置超前：该时刻的订单可能尚未稳定' AS why, 'shop' AS kind, s.id,
-           jsonb_build_object('shop', s.code, 'position', c.position,
+           jsonb_build_object('shop', s.code, 'feed', c.feed, 'position', c.position,
                               'settle_seconds', coalesce(k.seconds, 0)) AS facts
-    FROM channels_sync_synccursor c JOIN catalog_shop s ON s.id = c.shop_id
-    LEFT JOIN unnest(%(channels)s::text[], %(settles)s::int[]) AS k(channel, seconds)
-      ON k.channel = s.channel
+    FROM channels_sync_feedcursor c JOIN catalog_shop s ON s.id = c.shop_id
+    LEFT JOIN unnest(%(channels)s::text[], %(feeds)s::text[], %(settles)s::int[])
+      AS k(channel, feed, seconds) ON k.channel = s.channel AND k.feed = c.feed
     WHERE c.position > %(now)s - coalesce(k.seconds, 0) * interval '1 second'
+    UNION ALL
+    SELECT '读取位置与窗口日志不符', 'shop', c.shop_id,
+           jsonb_build_object('feed', c.feed, 'position', c.position, 'logged', w.position)
+    FROM channels_sync_feedcursor c JOIN LATERAL (
+        SELECT position FROM channels_sync_syncwindow w
+        WHERE w.shop_id = c.shop_id AND w.feed = c.feed ORDER BY w.id DESC LIMIT 1
+    ) AS w ON true
+    WHERE w.position <> c.position
+    UNION ALL
+    SELECT '读取位置后退，或跳过了没有读完的窗口', 'shop', w.shop_id,
+           jsonb_build_object('feed', w.feed, 'window', w.id, 'was', w.was,
+                              'position', w.position, 'start', w.start, 'end', w."end")
+    FROM (SELECT *, lag(position) OVER (PARTITION BY shop_id, feed ORDER BY id) AS before
+          FROM channels_sync_syncwindow) AS w
+    WHERE w.reset_by = '' AND (w.position < w.was OR w.position > w."end"
+       OR w.start > w.was - interval '60 seconds' OR w.before <> w.was)
 """
 
 I6: Final = """
@@ -112,8 +127,13 @@ I8: Final = """
 
 def hasty_cursors(look: Look) -> list[Row]:
     """Cursors beyond what their platform calls settled."""
-    settles = [reader(channel).settle_seconds for channel in CONNECTORS]
-    return look.rows(I4, channels=list(CONNECTORS), settles=settles)
+    feeds = [(channel, feed) for channel, made in CONNECTORS.items() for feed in made.feeds]
+    return look.rows(
+        I4,
+        channels=[channel for channel, _ in feeds],
+        feeds=[feed.code for _, feed in feeds],
+        settles=[feed.settle_seconds for _, feed in feeds],
+    )
 
 
 def changed_bytes(look: Look) -> Iterator[Row]:
@@ -145,8 +165,8 @@ def missing_orders(look: Look) -> Iterator[Row]:
     if look.book is None:
         return
     look.cursor.execute(
-        "SELECT s.id, s.code, s.channel, c.position FROM channels_sync_synccursor c "
-        "JOIN catalog_shop s ON s.id = c.shop_id"
+        "SELECT s.id, s.code, s.channel, c.position FROM channels_sync_feedcursor c "
+        "JOIN catalog_shop s ON s.id = c.shop_id WHERE c.feed = 'orders'"
     )
     for shop_id, code, channel, position in look.cursor.fetchall():
         closed = min(position, look.book.read_at - LAG)
@@ -199,7 +219,7 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "I4",
-        _("读取位置不超过平台数据稳定的时刻（只进不退须有窗口日志才能证明，这里不查）"),
+        _("读取位置只进不退、不超过平台数据稳定的时刻，窗口首尾相叠至少 60 秒"),
         also=hasty_cursors,
     ),
     Invariant(

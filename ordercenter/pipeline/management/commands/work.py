@@ -1,7 +1,7 @@
 """The steady worker: takes the inbox along the path, sends what is due, watches the clocks.
 
-Three loops side by side, each with its own connection: the inbox must not wait for a slow
-platform. Several of these processes may run; they share the work by row locks.
+Loops side by side, each with its own connection: the inbox must not wait for a slow platform,
+and what happens now not for what is read again of the past. Several of these processes may run; they share the work by row locks.
 """
 
 import logging
@@ -19,7 +19,7 @@ from django_q.tasks import async_task
 from channels_sync.models import SyncCursor
 from ordercenter.core.bulk import collect_seldom
 from ordercenter.core.clock import now as clock_now
-from ordercenter.pipeline import intake, jobs, outward, sending
+from ordercenter.pipeline import backfills, couriers, intake, jobs, pulling, sending, watch
 from ordercenter.pipeline.stages import settle_intents
 from ordercenter.pipeline.tasks import send_notices
 
@@ -31,23 +31,24 @@ Step = tuple[float, Callable[[], object]]
 def nudge_polls() -> str:
     """Queue a poll of every shop that is due, and set its next one."""
     now = clock_now()
-    due = SyncCursor.objects.filter(pk__in=outward.due_shops(now=now))
+    due = SyncCursor.objects.filter(pk__in=pulling.due_shops(now=now))
     for cursor in due:
         cursor.next_due_at = now + timedelta(seconds=cursor.interval_seconds)
         cursor.save(update_fields=["next_due_at"])
         async_task(
-            "ordercenter.pipeline.outward.poll_shop", cursor.shop_id, q_options={"save": False}
+            "ordercenter.pipeline.pulling.poll_shop", cursor.shop_id, q_options={"save": False}
         )
     return f"{len(due)} polls queued"
 
 
 OUTWARD: Final[Sequence[Step]] = (
-    (0.3, outward.fetch_hints),
-    (0.5, sending.send_out),
+    (0.3, pulling.fetch_hints),
     (2.0, send_notices),
-    (5.0, outward.void_waybills),
+    (5.0, couriers.void_waybills),
     (20.0, settle_intents),
 )
+SENDING: Final[Sequence[Step]] = ((0.5, sending.send_out),)
+BACKFILL: Final[Sequence[Step]] = ((0.5, backfills.work_backfills),)
 HOUSEKEEPING: Final[Sequence[Step]] = (
     (1.0, nudge_polls),
     (2.0, jobs.link_audit),
@@ -56,6 +57,7 @@ HOUSEKEEPING: Final[Sequence[Step]] = (
     (5.0, jobs.expire_reservations),
     (5.0, jobs.work_unmapped),
     (5.0, jobs.work_shortages),
+    (10.0, watch.watch_lines),
     (15.0, jobs.tie_refunds),
     (15.0, jobs.escalate),
 )
@@ -72,7 +74,7 @@ class Command(BaseCommand):
         if options["once"]:
             while intake.run().messages:
                 pass
-            for _, step in (*OUTWARD, *HOUSEKEEPING):
+            for _, step in (*OUTWARD, *SENDING, *BACKFILL, *HOUSEKEEPING):
                 step()
             while intake.run().messages:
                 pass
@@ -82,7 +84,12 @@ class Command(BaseCommand):
             signal.signal(name, lambda *_: stop.set())
         threads = [
             threading.Thread(target=_loop, args=(steps, stop), name=name, daemon=True)
-            for name, steps in (("outward", OUTWARD), ("housekeeping", HOUSEKEEPING))
+            for name, steps in (
+                ("outward", OUTWARD),
+                ("sending", SENDING),
+                ("backfill", BACKFILL),
+                ("housekeeping", HOUSEKEEPING),
+            )
         ]
         for thread in threads:
             thread.start()

@@ -19,7 +19,13 @@ from channels_sync.contracts import (
     Rejected,
     TryLater,
 )
-from channels_sync.models import InboxMessage, OutboundMessage, ShopCredential, SyncCursor
+from channels_sync.models import (
+    FeedCursor,
+    InboxMessage,
+    OutboundMessage,
+    ShopCredential,
+    SyncCursor,
+)
 from fulfillment.carriers.account import speaking
 from fulfillment.contracts import Contact, Goods, WaybillRequest
 from fulfillment.models import CarrierAccount, Parcel, StageTask, Waybill
@@ -27,7 +33,7 @@ from ordercenter.catalog.models import Shop
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import demo, intake, outward, sending, stages
+from ordercenter.pipeline import couriers, demo, intake, pulling, sending, stages
 from tests.channels_sync.platforms import Taobao
 from tests.factories import (
     ShopCredentialFactory,
@@ -50,9 +56,12 @@ def shop() -> Shop:
     """A Taobao shop read ten minutes ago."""
     made: Shop = ShopFactory.create(channel="taobao")
     ShopCredentialFactory.create(shop=made, base_url="https://gateway.example")
-    SyncCursorFactory.create(
-        shop=made, position=clock_now() - 10 * MINUTE, next_due_at=clock_now(), interval_seconds=60
-    )
+    now = clock_now()
+    SyncCursorFactory.create(shop=made, next_due_at=now, interval_seconds=60)
+    for feed in ("orders", "refunds"):
+        FeedCursor.objects.create(
+            shop=made, feed=feed, position=now - 10 * MINUTE, deep_at=now + timedelta(days=9)
+        )
     return made
 
 
@@ -60,11 +69,15 @@ def cursor() -> SyncCursor:
     return SyncCursor.objects.get()
 
 
+def position(feed: str = "orders") -> datetime:
+    return FeedCursor.objects.get(feed=feed).position
+
+
 def poll(shop: Shop, answer: Any, now: datetime | None = None) -> str:
     """Poll with a platform that answers so; a Platform answers for itself."""
     handler = answer._handle if isinstance(answer, Taobao) else lambda request: _say(answer)
     with connected(handler):
-        return outward.poll_shop(shop.pk, now=now)
+        return pulling.poll_shop(shop.pk, now=now)
 
 
 def _say(answer: Any) -> httpx.Response:
@@ -76,10 +89,10 @@ def _say(answer: Any) -> httpx.Response:
 
 
 def test_a_poll_stores_every_order_and_moves_the_cursor_behind_now(shop: Shop) -> None:
-    before, now = cursor(), clock_now()
-    assert poll(shop, Taobao(orders=250, refunds=3), now) == "253 new messages"
+    before, now = position(), clock_now()
+    assert poll(shop, Taobao(orders=250, refunds=3), now) == "253 new of 253 messages"
     after = cursor()
-    assert before.position < after.position < now
+    assert before < position() < now
     assert after.next_due_at == now + MINUTE
     assert (after.failures, after.leased_until) == (0, None)
     assert after.last_ok_at is not None
@@ -89,12 +102,12 @@ def test_a_poll_stores_every_order_and_moves_the_cursor_behind_now(shop: Shop) -
 def test_polling_again_stores_nothing_twice(shop: Shop) -> None:
     platform = Taobao(orders=30)
     poll(shop, platform)
-    assert poll(shop, platform) == "0 new messages"
+    assert poll(shop, platform) == "0 new of 30 messages"
 
 
 def test_windows_overlap_and_reach_from_the_cursor_to_now(shop: Shop) -> None:
     platform, now = Taobao(orders=1), clock_now()
-    SyncCursor.objects.update(position=now - timedelta(days=3))
+    FeedCursor.objects.update(position=now - timedelta(days=3))
     poll(shop, platform, now)
     asked = {
         (query["start_modified"], query["end_modified"])
@@ -102,16 +115,16 @@ def test_windows_overlap_and_reach_from_the_cursor_to_now(shop: Shop) -> None:
         if method == platform.list_method
     }
     spans = sorted(asked)
-    assert len(spans) == 4
+    assert len(spans) >= 72  # steps of an hour, each leaving its mark
     for (_, end), (start, _) in pairwise(spans):
         overlap = datetime.fromisoformat(end) - datetime.fromisoformat(start)
         assert overlap >= MINUTE
 
 
 def test_an_empty_window_moves_the_cursor(shop: Shop) -> None:
-    before = cursor().position
-    assert poll(shop, Taobao()) == "0 new messages"
-    assert cursor().position > before
+    before = position()
+    assert poll(shop, Taobao()) == "0 new of 0 messages"
+    assert position() > before
 
 
 TROUBLES = {
@@ -146,10 +159,10 @@ TROUBLES = {
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_poll_that_fails_leaves_the_cursor_and_shows_why(shop: Shop, trouble: str) -> None:
     answer, klass = TROUBLES[trouble]
-    before, now = cursor().position, clock_now()
+    before, now = position(), clock_now()
     poll(shop, answer, now)
     after = cursor()
-    assert after.position == before
+    assert position() == before
     assert after.failures == 1
     assert after.error_class == klass
     assert after.error_code
@@ -165,7 +178,7 @@ def test_failures_wait_longer_each_time_and_a_success_forgets_them(shop: Shop) -
     for _ in range(8):
         poll(shop, TROUBLES["a broken gateway"][0], now)
         waits.append((cursor().next_due_at - now).total_seconds())
-        assert not outward.is_stale(shop.pk, now=now)
+        assert not pulling.is_stale(shop.pk, now=now)
         now = cursor().next_due_at
     assert waits == [60, 120, 240, 480, 600, 600, 600, 600]
     poll(shop, Taobao(orders=1), now)
@@ -175,7 +188,7 @@ def test_failures_wait_longer_each_time_and_a_success_forgets_them(shop: Shop) -
 
 
 def test_a_page_that_breaks_leaves_what_was_read_and_the_cursor(shop: Shop) -> None:
-    platform, before = Taobao(orders=250), cursor().position
+    platform, before = Taobao(orders=250), position()
 
     def break_the_last(method: str, query: dict[str, str]) -> None:
         if query.get("page_no") == "1" and query.get("use_has_next") == "true":
@@ -183,10 +196,10 @@ def test_a_page_that_breaks_leaves_what_was_read_and_the_cursor(shop: Shop) -> N
 
     platform.before = break_the_last
     poll(shop, platform)
-    assert cursor().position == before
+    assert position() == before
     platform.before = lambda method, query: None
     poll(shop, platform)
-    assert cursor().position > before
+    assert position() > before
     assert InboxMessage.objects.count() == 250
 
 
@@ -206,30 +219,30 @@ def test_a_shop_without_credentials_says_so(shop: Shop) -> None:
 
 def test_a_shop_is_read_by_one_worker_at_a_time(shop: Shop) -> None:
     now = clock_now()
-    assert outward._lease(shop.pk, now=now)
+    assert pulling._lease(shop.pk, now=now)
     assert poll(shop, Taobao(orders=3), now) == "another worker reads this shop"
-    assert outward.due_shops(now=now) == []
-    late = now + outward.POLL_LEASE
-    assert outward.due_shops(now=late) == [shop.pk]
-    assert poll(shop, Taobao(orders=3), late) == "3 new messages"
+    assert pulling.due_shops(now=now) == []
+    late = now + pulling.POLL_LEASE
+    assert pulling.due_shops(now=late) == [shop.pk]
+    assert poll(shop, Taobao(orders=3), late) == "3 new of 3 messages"
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(hours=1)])
 def test_the_cursor_never_goes_back(shop: Shop, ahead: timedelta) -> None:
-    position = clock_now() + ahead
-    SyncCursor.objects.update(position=position)
+    there = clock_now() + ahead
+    FeedCursor.objects.update(position=there)
     poll(shop, Taobao(orders=1))
-    assert cursor().position == position
+    assert position() == there
     assert cursor().failures == 0
 
 
 def test_a_nudge_too_many_reads_nothing(shop: Shop) -> None:
     now = clock_now()
     poll(shop, Taobao(), now)
-    assert not outward.is_stale(shop.pk, now=now + timedelta(seconds=59))
-    assert outward.is_stale(shop.pk, now=now + timedelta(seconds=60))
+    assert not pulling.is_stale(shop.pk, now=now + timedelta(seconds=59))
+    assert pulling.is_stale(shop.pk, now=now + timedelta(seconds=60))
     Shop.objects.update(is_active=False)
-    assert outward.due_shops(now=now + timedelta(hours=1)) == []
+    assert pulling.due_shops(now=now + timedelta(hours=1)) == []
 
 
 # --- hints ----------------------------------------------------------------------------------------
@@ -257,7 +270,7 @@ class Line:
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     made = Line()
-    monkeypatch.setattr(outward, "connector_for", lambda *_: made)
+    monkeypatch.setattr(pulling, "connector_for", lambda *_: made)
     return made
 
 
@@ -280,7 +293,7 @@ def test_many_hints_at_one_order_are_one_question(shop: Shop, line: Line) -> Non
     for event in ("e1", "e2", "e3"):
         hint(shop, "7", event)
     hint(shop, "8", "e4")
-    assert outward.fetch_hints() == "2 orders fetched for 4 hints"
+    assert pulling.fetch_hints() == "2 orders fetched for 4 hints"
     assert line.calls == ["7", "8"]
     assert InboxMessage.objects.filter(kind="event", state="done").count() == 4
     assert InboxMessage.objects.filter(kind="order", source="fetch", state="new").count() == 2
@@ -290,36 +303,76 @@ def test_an_order_the_platform_does_not_show_yet_is_asked_for_again(shop: Shop, 
     hint(shop, "7", "e1")
     line.answers = [no("not found"), None]
     now = clock_now()
-    outward.fetch_hints(now=now)
+    pulling.fetch_hints(now=now)
     message = InboxMessage.objects.get(kind="event")
     assert (message.state, message.attempts) == ("new", 1)
     assert "not found" in message.error
-    outward.fetch_hints(now=now + MINUTE)
+    pulling.fetch_hints(now=now + MINUTE)
     assert InboxMessage.objects.get(kind="event").state == "done"
 
 
 def test_a_hint_is_given_up_after_eight_tries_and_seen(shop: Shop, line: Line) -> None:
     hint(shop, "7", "e1")
-    line.answers = [later()] * 20
+    line.answers = [no("not found")] * 20
     now = clock_now()
     for _ in range(12):
-        outward.fetch_hints(now=now)
+        pulling.fetch_hints(now=now)
         now += 10 * MINUTE
     message = InboxMessage.objects.get()
     assert (message.state, message.attempts, len(line.calls)) == ("dead", 8, 8)
+
+
+def test_a_platform_that_is_away_for_a_day_costs_no_hint(shop: Shop, line: Line) -> None:
+    hint(shop, "7", "e1")
+    line.answers = [later()] * 20
+    now = clock_now()
+    for _ in range(20):
+        pulling.fetch_hints(now=now)
+        now += 72 * MINUTE
+    assert (InboxMessage.objects.get().state, InboxMessage.objects.get().attempts) == ("new", 0)
+    pulling.fetch_hints(now=now)
+    assert InboxMessage.objects.get(kind="event").state == "done"
+
+
+def test_a_platform_that_names_a_wait_is_asked_nothing_more_before_it(
+    shop: Shop, line: Line
+) -> None:
+    hint(shop, "7", "e1")
+    hint(shop, "8", "e2")
+    line.answers = [later(wait=30)]
+    now = clock_now()
+    pulling.fetch_hints(now=now)
+    assert line.calls == ["7"]
+    pulling.fetch_hints(now=now + timedelta(seconds=20))
+    assert line.calls == ["7"]
+    pulling.fetch_hints(now=now + MINUTE)
+    assert line.calls == ["7", "7", "8"]
+
+
+def test_what_is_told_again_of_the_past_waits_behind_what_happens_now(
+    shop: Shop, line: Line
+) -> None:
+    now = clock_now()
+    old = RawMessage(MessageKind.EVENT, b"old", "7", "e1", now - timedelta(hours=9))
+    channels.store([old], source=InboxMessage.Source.PUSH, shop_id=shop.pk)
+    hint(shop, "8", "e2")
+    assert pulling.fetch_hints() == "2 orders fetched for 2 hints"
+    assert line.calls == ["8", "7"]
+    lanes = dict(InboxMessage.objects.filter(kind="order").values_list("channel_number", "lane"))
+    assert lanes == {"8": InboxMessage.Lane.LIVE, "7": InboxMessage.Lane.BULK}
 
 
 def test_a_hint_that_breaks_our_code_holds_up_no_other(shop: Shop, line: Line) -> None:
     hint(shop, "7", "e1")
     hint(shop, "8", "e2")
     line.answers = [KeyError("bug"), None]
-    assert outward.fetch_hints() == "1 orders fetched for 2 hints"
+    assert pulling.fetch_hints() == "1 orders fetched for 2 hints"
     assert InboxMessage.objects.get(channel_number="7", kind="event").attempts == 1
 
 
 def test_a_hint_nobody_can_read_is_parked(shop: Shop, line: Line) -> None:
     hint(shop, "", "not json")
-    outward.fetch_hints()
+    pulling.fetch_hints()
     message = InboxMessage.objects.get()
     assert message.state == "dead"
     assert message.error
@@ -333,7 +386,7 @@ def test_an_order_of_each_platform_is_sold_read_packed_shipped_told_and_signed(
 ) -> None:
     """Six platforms and a courier, each with a book of its own that must agree in the end."""
     one_by_one = lambda jobs: sum(job() for job in jobs)  # noqa: E731 - within the test's transaction
-    monkeypatch.setattr(outward, "in_parallel", one_by_one)
+    monkeypatch.setattr(pulling, "in_parallel", one_by_one)
     monkeypatch.setattr(sending, "in_parallel", one_by_one)
     demo.load(SELLER, sandbox_url=URL, password="a-password")
     bench = sandbox()
@@ -341,7 +394,7 @@ def test_an_order_of_each_platform_is_sold_read_packed_shipped_told_and_signed(
     now = clock_now()
     with connected(ask(bench)):
         for shop in Shop.objects.all():
-            outward.poll_shop(shop.pk, now=now)
+            pulling.poll_shop(shop.pk, now=now)
         assert not SyncCursor.objects.exclude(failures=0).exists()
         while intake.run().messages:
             pass
@@ -363,7 +416,7 @@ def test_an_order_of_each_platform_is_sold_read_packed_shipped_told_and_signed(
         assert {len(orders) for orders in sold.values()} == {2}
         bench.clock.pass_by(540)  # the courier's whole way takes eight minutes
         later = clock_now() + 20 * MINUTE
-        while outward.ask_traces(now=later, quiet=timedelta(0)) != "0 new scans":
+        while couriers.ask_traces(now=later, quiet=timedelta(0)) != "0 new scans":
             pass
     assert set(SalesOrder.objects.exclude(status="signed").values_list("status", flat=True)) <= {
         "received", "mapped", "reserved", "cleared",
@@ -398,8 +451,8 @@ def test_a_void_number_goes_back_to_its_carrier_even_if_we_never_heard_it() -> N
     )
     with connected(ask(bench)):
         order_at_sf(told, bench)
-        assert outward.void_waybills() == "1 waybills given back"
-        assert outward.void_waybills() == "0 waybills given back"
+        assert couriers.void_waybills() == "1 waybills given back"
+        assert couriers.void_waybills() == "0 waybills given back"
     for waybill in (told, never, fresh):
         waybill.refresh_from_db()
     assert told.number.startswith("SF")
