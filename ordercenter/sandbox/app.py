@@ -9,12 +9,23 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from ordercenter.sandbox import wishes
 from ordercenter.sandbox.book import Book
 from ordercenter.sandbox.couriers import sf
 from ordercenter.sandbox.desk import Desk
 from ordercenter.sandbox.faults import Faults, FaultyLine
 from ordercenter.sandbox.market import Market
-from ordercenter.sandbox.platforms import douyin, jd, miniprogram, pinduoduo, shopify, taobao
+from ordercenter.sandbox.platforms import (
+    crm,
+    douyin,
+    jd,
+    miniprogram,
+    pinduoduo,
+    shopify,
+    taobao,
+)
+from ordercenter.sandbox.platforms.wechat import pushing as wechat_pushing
+from ordercenter.sandbox.platforms.wechat import shop as wechat
 from ordercenter.sandbox.robots import dingtalk
 from ordercenter.sandbox.seller import Seller
 
@@ -51,15 +62,17 @@ def build(
     courier = seller.couriers[0]
     routes: list[Route] = [
         *Desk(book, market, faults).routes(),
+        *wishes.routes(market),
         *sf.routes(book, courier),
         *dingtalk.routes(book, seller.robots),
     ]
-    for platform in (taobao, jd, douyin, pinduoduo, shopify, miniprogram):
+    for platform in (taobao, jd, douyin, pinduoduo, shopify, wechat, miniprogram, crm):
         routes += platform.routes(book)
     pushers: tuple[Pusher, ...] = (
         douyin.Pusher(book, center),
         shopify.Pusher(book, center),
-        miniprogram.Pusher(book, center),
+        wechat_pushing.Pusher(book, center),
+        crm.Pusher(book, center),
         sf.Pusher(book, center, courier),
     )
     app = FaultyLine(Starlette(routes=routes), faults)

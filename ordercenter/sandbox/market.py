@@ -36,18 +36,22 @@ from ordercenter.sandbox.seller import ALWAYS_IN_STOCK, Goods, Offer, Seller
 from ordercenter.sandbox.wire import digest, utc
 
 MIX: Final = {
-    "taobao": 40,
-    "jd": 18,
-    "douyin": 18,
-    "pinduoduo": 12,
+    "taobao": 38,
+    "jd": 17,
+    "douyin": 17,
+    "pinduoduo": 11,
     "shopify": 6,
-    "miniprogram": 6,
+    "miniprogram": 5,
+    "wechat": 4,
+    "crm_webhook": 2,
 }
 EVERYWHERE: Final = tuple(MIX)
-CLEAR: Final = ("shopify", "miniprogram")
+CLEAR: Final = ("shopify", "miniprogram", "crm_webhook")
 """The channels that tell phone and IP."""
-ONE_DOOR: Final = ("douyin", "pinduoduo", "shopify", "miniprogram")
+ONE_DOOR: Final = ("douyin", "pinduoduo", "wechat", *CLEAR)
 """The channels on which two orders to one door can be told."""
+BY_LINE: Final = frozenset({"taobao", "douyin", "wechat"})
+"""The channels on which money is asked back line by line."""
 BUYER_TOLD: Final = tuple(channel for channel in MIX if channel != "pinduoduo")
 """Pinduoduo says nothing of who bought."""
 ONE_LINE: Final = frozenset({"pinduoduo"})
@@ -111,7 +115,7 @@ TROUBLES: Final[dict[str, Trouble]] = {
     "invalid_receiver": Trouble(6),
     # Only on demand: no rule of every seller's.
     "restricted_region": Trouble(0),
-    "platform_hold": Trouble(0, ("taobao", "jd", "pinduoduo")),
+    "platform_hold": Trouble(0, ("taobao", "jd", "pinduoduo", "wechat")),
 }
 KINDS: Final = frozenset(TROUBLES)
 
@@ -271,6 +275,8 @@ class Market:
         elif verb == "unhold" and order.state == ON_HOLD:
             order.state = WAIT_SHIP
             self.book.touch(order)
+        elif verb == "lapse":
+            self._lapse(order)
 
     def _settle(self, order: Order) -> None:
         """An unanswered refund: paid back by the platform while nothing has been shipped."""
@@ -281,8 +287,8 @@ class Market:
                 self.book.settle_refund(order, refund, DONE, "平台自动退款")
 
     def ask_refund(self, order: Order) -> None:
-        """The buyer asks all the money back; Taobao and Douyin take that line by line."""
-        by_line = self.book.shops[order.shop].channel in {"taobao", "douyin"}
+        """The buyer asks all the money back, line by line where the platform wants it so."""
+        by_line = self.book.shops[order.shop].channel in BY_LINE
         now = self.book.clock()
         asked = [line for line in order.lines if not line.is_gift and line.refund_state == "none"]
         if not asked:
@@ -301,6 +307,21 @@ class Market:
             self.book.ask_refund(order, refund)
         self._plan(order, self.random.uniform(*REFUND_SETTLES), "settle")
         self.book.keep(order)
+
+    def ask_address(self, order: Order, *, silence: float) -> None:
+        """The buyer wishes for another address; ``silence`` seconds of it are a yes."""
+        answer_by = self.book.clock() + silence
+        self.book.ask_address(order, self.another_receiver(order), answer_by=answer_by)
+        self._plan(order, silence, "lapse")
+        self.book.keep(order)
+
+    def _lapse(self, order: Order) -> None:
+        """What the merchant did not answer in time is granted by the platform."""
+        wish = order.extra.get("address_wish")
+        if wish is None or wish["answer_by"] > self.book.clock():
+            return
+        approve = order.state in {WAIT_SHIP, ON_HOLD}
+        self.book.answer_address(order, approve=approve, words="超时未处理", by="platform")
 
     def pay_back(self, order: Order) -> None:
         """The order is given up and paid back in one go."""
@@ -596,8 +617,8 @@ class Market:
     def _pinduoduo_number(self, at: float) -> str:
         return f"{utc(at + 8 * 3600):%y%m%d}-{self._digits(15, '')}"
 
-    def _miniprogram_number(self, at: float) -> str:
-        return f"MP{utc(at + 8 * 3600):%Y%m%d%H%M%S}{self._digits(6, '')}"
+    def _own_number(self, at: float, prefix: str) -> str:
+        return f"{prefix}{utc(at + 8 * 3600):%Y%m%d%H%M%S}{self._digits(6, '')}"
 
 
 def number_lines(lines: list[Line], number: str, channel: str, random: Random) -> None:
@@ -610,9 +631,9 @@ def number_lines(lines: list[Line], number: str, channel: str, random: Random) -
             line.line_id = str(int(number) + turn)
         elif channel == "shopify":
             line.line_id = f"14{random.randrange(10**11, 10**12)}"
-        elif channel == "miniprogram":
+        elif channel in {"miniprogram", "crm_webhook"}:
             line.line_id = f"{number}-{turn}"
-        else:  # neither JD nor Pinduoduo numbers its lines: the SKU is the line
+        else:  # JD, Pinduoduo and WeChat do not number their lines: the SKU is the line
             line.line_id = line.platform_sku_id or str(turn)
 
 
@@ -643,5 +664,7 @@ NUMBERS: Final[dict[str, Callable[[Market, float], str]]] = {
     "douyin": lambda market, _: market._digits(18, "69") + "0",
     "pinduoduo": Market._pinduoduo_number,
     "shopify": lambda market, _: market._digits(13, "6"),
-    "miniprogram": Market._miniprogram_number,
+    "miniprogram": lambda market, at: market._own_number(at, "MP"),
+    "wechat": lambda market, _: market._digits(19, "37"),
+    "crm_webhook": lambda market, at: market._own_number(at, "SY"),
 }

@@ -1,13 +1,16 @@
 """What the platforms send by themselves: at least once, in no promised order.
 
 A push that is not taken is repeated with growing pauses and then given up: whoever missed it
-asks the lists. Now and then one that was taken is sent again, as all platforms do.
+asks the lists. Now and then one that was taken is sent again, as all platforms do. Weather
+(``duplicates``, ``shuffle``, ``silent_webhooks``) makes it worse, and what was sent can be
+sent again, as it was or as new events of the same content.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -23,6 +26,7 @@ PATIENCE: Final = 5.0  # seconds a receiver has to answer; Shopify and WeChat gi
 TWICE: Final = 0.03  # of what was taken
 AT_A_TIME: Final = 16
 LOOK: Final = 0.05  # seconds between two looks for something due
+REMEMBERED: Final = 100_000  # pushes that can be replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,10 @@ class Push:
     headers: Callable[[], Mapping[str, str]]
     taken: Callable[[httpx.Response], bool]
     facts: Mapping[str, Any]
-    """What is written to the book when the push has been taken or given up."""
+    """What is written to the book when the push has been taken or given up: ``shop``, the
+    order's ``number``, the event's ``id``."""
+    renewed: Callable[[str], Push] | None = None
+    """The same content as another event: its id made of the word given, signed anew."""
 
 
 @dataclass(order=True, slots=True)
@@ -55,16 +62,53 @@ class Outgoing:
         client: httpx.AsyncClient | None = None,
         twice: float = TWICE,
         seed: int = 1,
+        pauses: tuple[float, ...] = PAUSES,
     ) -> None:
         self.book = book
         self.twice = twice
+        self.pauses = pauses
         self._client = client
         self._random = Random(seed)
         self._due: list[_Due] = []
         self._turn = 0
+        self._sent: deque[tuple[float, Push]] = deque(maxlen=REMEMBERED)
+        book.outlets.append(self)
 
     def put(self, push: Push) -> None:
-        self._enter(push, self.book.clock(), 1)
+        """Let ``push`` go out: at once, unless the weather is against it."""
+        at = self.book.clock()
+        shop = self.book.shops.get(str(push.facts.get("shop", "")))
+        if shop is None:
+            self._enter(push, at, 1)
+            return
+        if self.book.weather.strikes(shop.channel, "silent_webhooks"):
+            return
+        self._sent.append((at, push))
+        for late in delays(self.book, shop.channel):
+            self._enter(push, at + late, 1)
+
+    def replay(
+        self, shop: str | None, since: float, until: float, *, rate: float, as_is: bool
+    ) -> dict[str, int]:
+        """Send again what was put in [since, until], ``rate`` a second (0: all at once).
+
+        ``as_is`` under the old event ids; else as new events, where the platform's pusher knows
+        how to make one (``as_they_were`` counts those where it does not).
+        """
+        chosen = [
+            push
+            for at, push in self._sent
+            if since <= at <= until and shop in {None, push.facts["shop"]}
+        ]
+        told = {"renewed": 0, "as_they_were": 0}
+        now = self.book.clock()
+        for turn, push in enumerate(chosen):
+            again = push
+            if not as_is and push.renewed is not None:
+                again = push.renewed(f"replay-{now}-{turn}")
+            told["as_they_were" if again is push else "renewed"] += 1
+            self._enter(again, now + (turn / rate if rate else 0.0), 1)
+        return told
 
     @property
     def waiting(self) -> int:
@@ -106,13 +150,25 @@ class Outgoing:
         except (httpx.HTTPError, ValueError):  # not there, too slow, or no readable answer
             taken = False
         now = self.book.clock()
-        if taken or attempt > len(PAUSES):
+        if taken or attempt > len(self.pauses):
             facts = {"attempts": attempt, "taken": taken, "status": status}
             self.book.record("push", {**push.facts, **facts})
         else:
-            self._enter(push, now + PAUSES[attempt - 1], attempt + 1)
+            self._enter(push, now + self.pauses[attempt - 1], attempt + 1)
         if taken and self._random.random() < self.twice:
             self._enter(push, now + self._random.uniform(0.1, 5.0), attempt)
+
+
+def delays(book: Book, channel: str) -> list[float]:
+    """How late each copy of a message of ``channel`` is to come, in seconds: one, or more."""
+    twice = book.weather.strikes(channel, "duplicates")
+    copies = 1 if twice is None else max(1, int(twice.number("times")))
+    found = []
+    for _ in range(copies):
+        shuffled = book.weather.strikes(channel, "shuffle")
+        late = 0.0 if shuffled is None else shuffled.number("late")
+        found.append(book.weather.dice(channel, "shuffle").uniform(0.0, late))
+    return found
 
 
 def said_ok(response: httpx.Response) -> bool:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from ordercenter.sandbox.book import DONE, SHIPPED, WAIT_SHIP, Order
-from ordercenter.sandbox.platforms import miniprogram as platform
+from ordercenter.sandbox.platforms import crm as platform
 from ordercenter.sandbox.wire import beijing
 from tests.sandbox.callers import Bench
 from tests.sandbox.wires import Center, call, crm, gaps, pusher_of, sample, vector
@@ -27,7 +27,7 @@ def rows(bench: Bench, path: str = "/crm_order", **query: Any) -> dict[str, Any]
 
 def heard(bench: Bench) -> list[httpx.Request]:
     center = Center({"ok": True, "duplicate": False})
-    center.take(pusher_of(bench, "miniprogram").outgoing)
+    center.take(pusher_of(bench, "crm").outgoing)
     return center.heard
 
 
@@ -150,7 +150,7 @@ def test_a_payment_is_told_in_the_captured_shape_and_signed(bench: Bench) -> Non
 def test_a_repeated_webhook_is_the_same_event_signed_anew(bench: Bench) -> None:
     bench.sell("MP01", 1, "low_price")
     deaf = Center(status=500)
-    outgoing = pusher_of(bench, "miniprogram").outgoing
+    outgoing = pusher_of(bench, "crm").outgoing
     deaf.take(outgoing)
     bench.clock.pass_by(400)
     again = heard(bench)
