@@ -280,16 +280,8 @@ _NAIVE: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
 )
 _ZONED: Final = re.compile(_NAIVE.pattern + r"(?:Z|[+-][0-9]{2}:?[0-9]{2})")
-_NEVER: Final = frozenset(
-    {
-        "",
-        "0",
-        "0001-01-01 00:00:00",
-        "1970-01-01 00:00:00",
-        "1970-01-01 08:00:00",
-        "0000-00-00 00:00:00",
-    }
-)
+_NEVER: Final = ("0001-01-01", "1970-01-01", "0000-00-00")
+"""The days of which platforms make "never", at whatever hour (and of JD at several)."""
 
 
 def yuan(value: Any, name: str, *, signed: bool = False, quantum: Decimal = FEN) -> Decimal:
@@ -404,7 +396,7 @@ def china_time(value: Any, name: str) -> datetime | None:
         return None
     if not isinstance(value, str):
         raise Unreadable(f"字段 {name} 不是时间")
-    if value in _NEVER:
+    if value in ("", "0") or value.startswith(_NEVER):
         return None
     if not (_NAIVE.fullmatch(value) or _ZONED.fullmatch(value)):
         raise Unreadable(f"字段 {name} 的时间格式不对")
@@ -596,17 +588,24 @@ def is_masked_text(*texts: str) -> bool:
     return any("*" in text for text in texts)
 
 
-def merged_note(note: str, line: str, *, limit: int) -> str | None:
+def byte_length(text: str) -> int:
+    return len(text.encode())
+
+
+def merged_note(
+    note: str, line: str, *, limit: int, size: Callable[[str], int] = len, unit: str = "个字"
+) -> str | None:
     """Add ``line`` to a merchant's note; None where the note has that line already.
 
-    Raises Rejected (``memo_too_long``) rather than cut what others wrote to ``limit`` characters.
+    Raises Rejected (``memo_too_long``) rather than cut what others wrote to ``limit``, which
+    counts what ``size`` counts.
     """
-    if line.strip() in {one.strip() for one in note.splitlines()}:
+    if f"\n{line.strip()}\n" in "\n".join(("", *note.splitlines(), "")):
         return None
-    merged = f"{note.rstrip()}\n{line}" if note.strip() else line
-    if len(merged) <= limit:
+    merged = f"{note.rstrip()}\n{line.strip()}" if note.strip() else line.strip()
+    if size(merged) <= limit:
         return merged
-    words = f"平台备注最多 {limit} 个字，原有内容不能覆盖，请精简后再写"
+    words = f"平台备注最多 {limit} {unit}，原有内容不能覆盖，请精简后再写"
     raise Rejected(PlatformError(ErrorClass.BUSINESS, "memo_too_long", words))
 
 
@@ -847,13 +846,21 @@ class BaseConnector:
             raise RuntimeError("this connector was made without an HTTP client")
         return self._client
 
+    def limit(self, interface: str) -> Limit | None:
+        """How often ``interface`` may be called: the shop's option ``limit.<interface>``, in
+        calls a second, goes before what the connector says."""
+        own = self.access.options.get(f"limit.{interface}", "")
+        if _AMOUNT.fullmatch(own) and (per_second := float(own)) > 0:
+            return Limit(per_second, max(per_second, 1.0))
+        return self.limits.get(interface) or self.limits.get("*")
+
     @contextmanager
     def calling(self, interface: str, *, cost: float = 1.0) -> Iterator[Turn]:
         """Hold the shop's line for one call of ``interface``, and tell it how the call went.
 
         A platform that says what is left of its limit says so in the turn's ``budget``.
         """
-        self.line.enter(interface, self.limits.get(interface) or self.limits.get("*"), cost=cost)
+        self.line.enter(interface, self.limit(interface), cost=cost)
         turn = Turn()
         try:
             yield turn
