@@ -179,3 +179,5 @@ class EventDraft:
     topic: str
     channel_number: str | None
     occurred_at: datetime | None = None
+    address_change: AddressChangeDraft | None = None
+    """A buyer's wish for another address, where only the message tells it (Douyin 111)."""
