@@ -56,7 +56,11 @@ async def serve(sandbox: Sandbox, taken: socket.socket) -> None:
     """Answer, sell and push until told to stop; a part that breaks breaks the whole."""
     server = uvicorn.Server(
         uvicorn.Config(
-            sandbox.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1
+            sandbox.app,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            date_header=False,  # every platform has a clock of its own
         )
     )
     async with asyncio.TaskGroup() as parts:

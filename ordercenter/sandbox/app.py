@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ordercenter.sandbox import wishes
@@ -14,6 +14,7 @@ from ordercenter.sandbox.book import Book
 from ordercenter.sandbox.couriers import sf
 from ordercenter.sandbox.desk import Desk
 from ordercenter.sandbox.faults import Faults, FaultyLine
+from ordercenter.sandbox.ledger import Ledger
 from ordercenter.sandbox.market import Market
 from ordercenter.sandbox.platforms import (
     crm,
@@ -60,7 +61,8 @@ def build(
     market = Market(book, seller, rate=rate, trouble=trouble, seed=seed)
     faults = Faults()
     courier = seller.couriers[0]
-    routes: list[Route] = [
+    routes: list[BaseRoute] = [
+        *Ledger(book).routes(),
         *Desk(book, market, faults).routes(),
         *wishes.routes(market),
         *sf.routes(book, courier),
@@ -75,5 +77,5 @@ def build(
         crm.Pusher(book, center),
         sf.Pusher(book, center, courier),
     )
-    app = FaultyLine(Starlette(routes=routes), faults)
+    app = FaultyLine(Starlette(routes=routes), faults, book)
     return Sandbox(app, book, market, faults, pushers)

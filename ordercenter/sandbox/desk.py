@@ -1,7 +1,8 @@
 """The desk of the sandbox: read its book, and make things happen in it.
 
-``/book/...`` is read by drills and tests to know the truth; ``/control/...`` makes buyers
-order, pay, change their mind or their address, and lines break. Loopback only: no log-in.
+``/book/...`` is read by drills and tests to know the truth (see also ``ledger``);
+``/control/...`` makes buyers order, pay, change their mind or their address, lines break and
+the weather turn (see ``weather`` for what there is). Loopback only: no log-in.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,8 +60,12 @@ class Desk:
             "/control/pay": self.pay,
             "/control/address": self.address,
             "/control/fault": self.fault,
+            "/control/nasty": self.nasty,
+            "/control/replay": self.replay,
+            "/control/promote": self.promote,
         }
         return [
+            Route("/control/weather", _guarded(self.weather), methods=["GET"]),
             *(Route(path, _guarded(act), methods=["GET"]) for path, act in reads.items()),
             *(Route(path, _guarded(act), methods=["POST"]) for path, act in acts.items()),
         ]
@@ -171,15 +177,66 @@ class Desk:
         return answer({"number": order.number, "receiver": asdict(order.receiver)})
 
     async def fault(self, request: Request) -> Response:
+        """One kind of trouble at one platform: for the next ``count`` calls, or, with a
+        ``share``, ``seconds`` or any number of its own, as standing weather. ``none`` ends all;
+        ``token_expiry`` with a ``count`` kills the tokens of the platform (or ``shop``) now."""
         wish = await _json(request)
-        if wish.get("kind") == "none":
+        platform, kind = str(wish.pop("platform", "*")), str(wish.pop("kind"))
+        standing = wish.keys() - {"count", "shop"}
+        if kind == "none":
             self.faults.clear()
-            return answer({"due": {}})
-        try:
-            self.faults.order(wish["platform"], wish["kind"], int(wish.get("count", 1)))
-        except ValueError as error:
-            raise Refused(str(error)) from error
-        return answer({"due": self.faults.due()})
+            self.book.weather.clear()
+        elif kind == "token_expiry" and not standing:
+            self._kill_tokens(platform, wish.get("shop"))
+        elif standing:
+            self._set_weather(platform, kind, wish)
+        else:
+            with _refused(ValueError):
+                self.faults.order(platform, kind, int(wish.get("count", 1)))
+        return answer({"due": self.faults.due(), "weather": self.book.weather.standing()})
+
+    async def nasty(self, request: Request) -> Response:
+        """``level`` ``all`` (every trouble at once, for ``seconds``, by ``seed``) or ``off``."""
+        wish = await _json(request)
+        with _refused(ValueError):
+            level, seconds = str(wish.get("level")), wish.get("seconds")
+            self.book.weather.nasty(level, seconds=seconds, seed=wish.get("seed"))
+        self.faults.clear()
+        return answer({"weather": self.book.weather.standing()})
+
+    async def weather(self, request: Request) -> Response:
+        return answer({"due": self.faults.due(), "weather": self.book.weather.standing()})
+
+    async def replay(self, request: Request) -> Response:
+        """Every push of ``shop`` (or ``*``) in [since, until] again, ``rate`` a second."""
+        wish = await _json(request)
+        code = wish.get("shop", "*")
+        shop = None if code == "*" else self._shop(code)
+        since, until = float(wish["since"]), float(wish.get("until", self.book.clock()))
+        rate, as_is = float(wish.get("rate", 0)), bool(wish.get("as_is", False))
+        told: Counter[str] = Counter()
+        for outlet in self.book.outlets:
+            told.update(outlet.replay(shop, since, until, rate=rate, as_is=as_is))
+        return answer(dict(told))
+
+    async def promote(self, request: Request) -> Response:
+        """Put the goods of ``code`` on a promotion (``on``), or take them off it."""
+        wish = await _json(request)
+        shop, code, on = self._shop(wish["shop"]), str(wish["code"]), bool(wish.get("on", True))
+        self.book.promote(shop, code, on=on)
+        return answer({"shop": shop, "code": code, "on": on})
+
+    def _kill_tokens(self, platform: str, shop: str | None) -> None:
+        codes = [code for code, kept in self.book.shops.items() if kept.channel == platform]
+        for code in codes if shop is None else [self._shop(shop)]:
+            self.book.kill_token(code)
+        self.book.weather.count(platform, "token_expiry")
+
+    def _set_weather(self, platform: str, kind: str, wish: dict[str, Any]) -> None:
+        for name in ("count", "shop"):
+            wish.pop(name, None)
+        with _refused(ValueError, TypeError):
+            self.book.weather.order(platform, kind, **wish)
 
     def _shop(self, code: str) -> str:
         if code not in self.book.shops:
@@ -194,6 +251,15 @@ class Desk:
     async def _wished(self, request: Request) -> Order:
         wish = await _json(request)
         return self._order(str(wish.get("shop", "")), str(wish.get("number", "")))
+
+
+@contextmanager
+def _refused(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn what a collaborator cannot make sense of into a refusal."""
+    try:
+        yield
+    except kinds as error:
+        raise Refused(str(error)) from error
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""Trouble on the line, ordered by a drill: the next calls of one platform go wrong.
+"""Trouble on the line: calls that go wrong, as a drill ordered or as the weather has it.
 
-The order is what ``/control/fault`` enters; it is served before the platform sees the call,
-except for ``half_body``, which spoils the true answer.
+Ordered faults (``/control/fault`` with a ``count``) hit the next calls of one platform, one
+each; the weather hits by chance. Both are counted. What is served before the platform sees
+the call changes nothing there; ``half_body``, ``half_write`` and ``slow_drip`` spoil the true
+answer, so that a write has taken effect and its caller does not know.
 """
 
 from __future__ import annotations
@@ -10,139 +12,25 @@ import asyncio
 import json
 from collections import defaultdict, deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from ordercenter.sandbox.weather import HOWS, LINE_KINDS, NUMBERS, Spell
+from ordercenter.sandbox.words import HTML, PLATFORM_ERRORS, THROTTLES
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-KINDS: Final = frozenset(
-    {"error5xx", "half_body", "html_200", "silence", "platform_error", "throttle"}
-)
-SILENCE_SECONDS: Final = 300.0
-HTML: Final = (
-    "<!DOCTYPE html><html><head><title>502</title></head>"
-    "<body><h1>系统繁忙，请稍后再试</h1></body></html>"
-)
+    from ordercenter.sandbox.book import Book
 
-# What each platform itself says when it is broken, and when it is asked too often.
-_TOP = "16sandbox0015"
-PLATFORM_ERRORS: Final[dict[str, dict[str, Any]]] = {
-    "taobao": {
-        "error_response": {
-            "code": 15,
-            "msg": "Remote service error",
-            "sub_code": "isp.top-remote-connection-timeout",
-            "sub_msg": "服务调用超时",
-            "request_id": _TOP,
-        }
-    },
-    "jd": {
-        "error_response": {
-            "code": "66",
-            "zh_desc": "平台连接后端服务不可用",
-            "en_desc": "platform to connect to the back-end service not available",
-        }
-    },
-    "douyin": {
-        "code": 20000,
-        "msg": "服务不可用",
-        "sub_code": "isp.service-error",
-        "sub_msg": "服务暂时不可用，请重试",
-        "log_id": "sandboxlog20000",
-        "data": {},
-    },
-    "pinduoduo": {
-        "error_response": {
-            "error_msg": "服务异常，请稍后重试",
-            "sub_msg": "服务异常，请稍后重试",
-            "sub_code": "52001",
-            "error_code": 52001,
-            "request_id": "sandbox52001",
-        }
-    },
-    "shopify": {
-        "errors": [
-            {
-                "message": "Internal error. Looks like something went wrong on our end.",
-                "extensions": {"code": "INTERNAL_SERVER_ERROR"},
-            }
-        ]
-    },
-    "miniprogram": {"errcode": -1, "errmsg": "system error rid: sandbox-0002"},
-    "sf": {
-        "apiErrorMsg": "系统异常",
-        "apiResponseID": "sandboxA1099",
-        "apiResultCode": "A1099",
-        "apiResultData": "",
-    },
-    "dingtalk": {"errcode": -1, "errmsg": "系统繁忙"},
-}
-THROTTLES: Final[dict[str, dict[str, Any]]] = {
-    "taobao": {
-        "error_response": {
-            "code": 7,
-            "msg": "App Call Limited",
-            "sub_code": "accesscontrol.limited-by-api-access-count",
-            "sub_msg": "This ban will last for 1 more seconds",
-            "request_id": "16sandbox0007",
-        }
-    },
-    "jd": {
-        "error_response": {
-            "code": "2",
-            "zh_desc": "限制时间内调用失败次数",
-            "en_desc": "App Call Limited",
-        }
-    },
-    "douyin": {
-        "code": 60000,
-        "msg": "请求过于频繁，请稍后再试",
-        "sub_code": "isp.rate-limit",
-        "sub_msg": "接口限流",
-        "log_id": "sandboxlog60000",
-        "data": {},
-    },
-    "pinduoduo": {
-        "error_response": {
-            "error_msg": "调用过于频繁，请调整调用频率",
-            "sub_msg": "调用过于频繁，请调整调用频率",
-            "sub_code": "70031",
-            "error_code": 70031,
-            "request_id": "sandbox70031",
-        }
-    },
-    "shopify": {
-        "errors": [
-            {
-                "message": "Throttled",
-                "extensions": {
-                    "code": "THROTTLED",
-                    "documentation": "https://shopify.dev/api/usage/limits",
-                },
-            }
-        ],
-        "extensions": {
-            "cost": {
-                "requestedQueryCost": 752,
-                "actualQueryCost": None,
-                "throttleStatus": {
-                    "maximumAvailable": 2000.0,
-                    "currentlyAvailable": 152,
-                    "restoreRate": 100.0,
-                },
-            }
-        },
-    },
-    "miniprogram": {"errcode": 45011, "errmsg": "api freq out of limit rid: sandbox-0003"},
-    "sf": {
-        "apiErrorMsg": "流量受控",
-        "apiResponseID": "sandboxA1005",
-        "apiResultCode": "A1005",
-        "apiResultData": "",
-    },
-    "dingtalk": {"errcode": 130101, "errmsg": "send too fast, exceed 20 times per minute"},
-}
 PLATFORMS: Final = frozenset(PLATFORM_ERRORS)
+PREFIXES: Final = {"crm": "crm_webhook"}
+"""Where the first part of a path is not the platform's code."""
+BROKEN: Final = (500, 502, 503, 504)
+JSON: Final = "application/json;charset=UTF-8"
+CUT_SHORT: Final = frozenset({"half_body", "half_write", "slow_drip"})
 
 
 class Faults:
@@ -153,7 +41,7 @@ class Faults:
 
     def order(self, platform: str, kind: str, count: int) -> None:
         """Let the next ``count`` calls of ``platform`` go wrong; ValueError if unknown."""
-        if platform not in PLATFORMS or kind not in KINDS:
+        if platform not in PLATFORMS or kind not in LINE_KINDS:
             message = f"no fault {kind!r} for {platform!r}"
             raise ValueError(message)
         self._due[platform].extend([kind] * count)
@@ -171,32 +59,78 @@ class Faults:
 
 
 class FaultyLine:
-    """ASGI middleware that serves what ``faults`` has due."""
+    """ASGI middleware that serves what ``faults`` has due and what the weather brings."""
 
-    def __init__(self, app: ASGIApp, faults: Faults) -> None:
+    def __init__(self, app: ASGIApp, faults: Faults, book: Book) -> None:
         self.app = app
         self.faults = faults
+        self.book = book
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        platform = scope.get("path", "").strip("/").split("/", 1)[0]
-        kind = self.faults.take(platform) if scope["type"] == "http" else None
+        prefix = scope.get("path", "").strip("/").split("/", 1)[0]
+        platform = PREFIXES.get(prefix, prefix)
+        if scope["type"] != "http" or platform not in PLATFORMS:
+            await self.app(scope, receive, send)
+            return
+        if self.book.weather.expires_token(platform):
+            self.kill_tokens(platform)
+        try:
+            await self._serve(platform, scope, receive, self._dated(platform, send))
+        finally:
+            self.book.move_rows()
+
+    def kill_tokens(self, platform: str) -> None:
+        for shop in self.book.shops.values():
+            if shop.channel == platform:
+                self.book.kill_token(shop.code)
+
+    async def _serve(self, platform: str, scope: Scope, receive: Receive, send: Send) -> None:
+        spell: Spell | None = None
+        kind = self.faults.take(platform)
+        if kind is not None:
+            self.book.weather.count(platform, kind)
+        elif (spell := self.book.weather.on_the_line(platform)) is not None:
+            kind = spell.kind
         if kind is None:
             await self.app(scope, receive, send)
-        elif kind == "half_body":
-            await self._half(scope, receive, send)
+        elif kind in CUT_SHORT:
+            await self._cut_short(platform, kind, spell, (scope, receive, send))
         elif kind == "silence":
-            await _keep_silent(receive)
+            await _keep_silent(receive, _number(spell, "hold"))
+        elif kind == "reset":
+            await _hang_up(receive)
+        elif kind == "throttle":
+            await self._throttle(platform, spell, send)
         elif kind == "error5xx":
-            await _say(send, 503, HTML, "text/html; charset=utf-8")
+            dice = self.book.weather.dice(platform, "status")
+            status = 503 if spell is None else dice.choice(BROKEN)
+            await _say(send, status, HTML, "text/html; charset=utf-8")
         elif kind == "html_200":
             await _say(send, 200, HTML, "text/html; charset=utf-8")
         else:
-            said = PLATFORM_ERRORS if kind == "platform_error" else THROTTLES
-            text = json.dumps(said[platform], ensure_ascii=False)
-            await _say(send, 200, text, "application/json;charset=UTF-8")
+            await _say(send, 200, _text(PLATFORM_ERRORS[platform]), JSON)
 
-    async def _half(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the platform answer (a write takes effect), and break the answer off half-way."""
+    async def _throttle(self, platform: str, spell: Spell | None, send: Send) -> None:
+        """The platform's own code, or HTTP 429 as an edge says it, with or without Retry-After."""
+        how = "own" if spell is None else spell.how
+        if how == "mix":
+            how = self.book.weather.dice(platform, "how").choice(HOWS)
+        if how == "own":
+            await _say(send, 200, _text(THROTTLES[platform]), JSON)
+            return
+        wait = str(int(_number(spell, "retry_after")))
+        more = [(b"retry-after", wait.encode())] if how == "429_retry" else []
+        await _say(send, 429, "Too Many Requests", "text/plain", more)
+
+    async def _cut_short(
+        self,
+        platform: str,
+        kind: str,
+        spell: Spell | None,
+        call: tuple[Scope, Receive, Send],
+    ) -> None:
+        """Let the platform answer (a write takes effect), and spoil the answer."""
+        scope, receive, send = call
         started: list[Message] = []
         body = bytearray()
 
@@ -206,24 +140,93 @@ class FaultyLine:
             else:
                 body.extend(message.get("body", b""))
 
+        effects = self.book.effects
         await self.app(scope, receive, swallow)
-        half = bytes(body[: len(body) // 2])
         headers = [pair for pair in started[0]["headers"] if pair[0] != b"content-length"]
-        headers.append((b"content-length", str(len(half)).encode()))
-        await send({**started[0], "headers": headers})
-        await send({"type": "http.response.body", "body": half})
+        if kind == "half_write":
+            if self.book.effects > effects:
+                if spell is not None:
+                    self.book.weather.count(platform, kind)
+                await _hang_up(receive)
+            else:  # only writes are cut: this one passes whole
+                await _send_whole(send, started[0], headers, bytes(body))
+        elif kind == "half_body":
+            half = bytes(body[: len(body) // 2])
+            await _send_whole(send, started[0], headers, half)
+        else:
+            await _drip(receive, send, started[0], bytes(body), _number(spell, "drip"))
+
+    def _dated(self, platform: str, send: Send) -> Send:
+        """``send`` with the Date of the platform's own clock."""
+        at = self.book.clock() + self.book.weather.skew(platform)
+        stamp = (b"date", formatdate(at, usegmt=True).encode())
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], stamp]}
+            await send(message)
+
+        return dated
 
 
-async def _say(send: Send, status: int, text: str, kind: str) -> None:
-    body = text.encode()
-    headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+def _number(spell: Spell | None, name: str) -> float:
+    return NUMBERS[name] if spell is None else spell.number(name)
+
+
+def _text(said: object) -> str:
+    return json.dumps(said, ensure_ascii=False)
+
+
+async def _say(
+    send: Send, status: int, text: str, kind: str, more: list[tuple[bytes, bytes]] | None = None
+) -> None:
+    start: Message = {"type": "http.response.start", "status": status}
+    headers = [(b"content-type", kind.encode()), *(more or [])]
+    await _send_whole(send, start, headers, text.encode())
+
+
+async def _send_whole(
+    send: Send, start: Message, headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({**start, "headers": [*headers, length]})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _keep_silent(receive: Receive) -> None:
-    """Say nothing until the caller gives up."""
+async def _keep_silent(receive: Receive, seconds: float) -> None:
+    """Say nothing until the caller gives up, or ``seconds`` have passed."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(SILENCE_SECONDS):
-            while (await receive())["type"] != "http.disconnect":
-                pass
+        async with asyncio.timeout(seconds):
+            await _until_gone(receive)
+
+
+async def _hang_up(receive: Receive) -> None:
+    """Close the connection without a word.
+
+    The server's transport hangs at the ``receive`` it handed us; a caller in our own process
+    has no connection, so he is told as his client would tell him.
+    """
+    transport = getattr(getattr(receive, "__self__", None), "transport", None)
+    if transport is None:
+        message = "connection reset by the sandbox"
+        raise httpx.ReadError(message)
+    transport.abort()
+    await _until_gone(receive)
+
+
+async def _drip(receive: Receive, send: Send, start: Message, body: bytes, seconds: float) -> None:
+    """Send one byte every ``seconds``, until all is sent or the caller has gone."""
+    gone = asyncio.create_task(_until_gone(receive))
+    await send(start)
+    for byte in body:
+        await send({"type": "http.response.body", "body": bytes([byte]), "more_body": True})
+        await asyncio.wait({gone}, timeout=seconds)
+        if gone.done():
+            return
+    gone.cancel()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from ordercenter.sandbox.book import CLOSED_REFUNDED, CLOSED_UNPAID, WAIT_SHIP, Shipment
-from ordercenter.sandbox.faults import PLATFORM_ERRORS, THROTTLES
+from ordercenter.sandbox.words import PLATFORM_ERRORS, THROTTLES
 from tests.sandbox.callers import VECTORS, Bench, Clock
 
 PAYLOADS = VECTORS.parent / "payloads"
@@ -135,7 +135,7 @@ def test_one_platform_breaks_alone(bench: Bench) -> None:
     bench.control("fault", platform="jd", kind="error5xx", count=9)
     now = bench.clock.now
     assert "error_response" not in bench.trades(now - 60, now)
-    assert bench.control("fault", kind="none") == {"due": {}}
+    assert bench.control("fault", kind="none") == {"due": {}, "weather": []}
     assert "error_response" not in bench.jd_search(now - 60, now)
 
 
