@@ -7,6 +7,7 @@ from channels_sync.connectors.base import ConnectorFactory
 from channels_sync.connectors.douyin.connector import DouyinConnector
 from channels_sync.connectors.jd.connector import JdConnector
 from channels_sync.connectors.miniprogram.connector import CrmConnector, MiniProgramConnector
+from channels_sync.connectors.openjson.connector import OpenJsonConnector
 from channels_sync.connectors.pinduoduo.connector import PinduoduoConnector
 from channels_sync.connectors.shopify.connector import ShopifyConnector
 from channels_sync.connectors.spreadsheet.connector import SpreadsheetConnector
@@ -20,5 +21,6 @@ CONNECTORS: Final[Mapping[str, ConnectorFactory]] = {
     "shopify": ShopifyConnector,
     "miniprogram": MiniProgramConnector,
     "crm_webhook": CrmConnector,
+    "openjson": OpenJsonConnector,
     "file": SpreadsheetConnector,
 }

@@ -667,7 +667,7 @@ def exchange(client: httpx.Client, request: httpx.Request, *, writes: bool = Fal
 
     Connect 5 s, each read 15 s, 30 s in all, 20 MiB at most. Time-outs, broken connections,
     5xx, 3xx, 408, 429 and empty bodies are TryLater; ``writes`` marks the outcome unknown once
-    the request may have left. Other 4xx come back for the connector to judge.
+    the request may have left. Other 4xx come back, empty too, for the connector to judge.
     """
     try:
         response = client.send(request, stream=True)
@@ -678,7 +678,7 @@ def exchange(client: httpx.Client, request: httpx.Request, *, writes: bool = Fal
     except httpx.HTTPError as error:
         raise _network_failure(error, writes=writes) from error
     _refuse_status(response, writes=writes)
-    if not body.strip():
+    if not body.strip() and response.status_code < HTTPStatus.BAD_REQUEST:
         raise TryLater(platform_error("bad_body", "平台返回了空内容"), outcome_unknown=writes)
     return Reply(response.status_code, response.headers, body)
 
