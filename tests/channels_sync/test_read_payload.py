@@ -1,6 +1,8 @@
 """The command prints one JSON document, needs no database, and says what it could not read."""
 
 import json
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,80 @@ def test_names_phones_and_streets_are_not_printed() -> None:
     assert "林**" not in out
     assert "*******0101" not in out
     assert "示**路" not in out
+
+
+# --- with an edited field map ---------------------------------------------------------------------
+
+OTHER_SHOP = {
+    "order": {"channel_number": {"from": ["sn"]}, "lines": {"from": ["goods"]}},
+    "receiver": {"province": {"from": ["prov"]}},
+}
+OTHER_ORDER = {
+    "sn": "X-1",
+    "status": "paid",
+    "total_amount": "9.90",
+    "created_at": "2026-03-01 09:00:00",
+    "updated_at": "2026-03-01 09:00:00",
+    "prov": "浙江省",
+    "goods": [{"qty": 1, "unit_price": "9.90"}],
+}
+
+
+def with_map(
+    tmp_path: Path, table: object, channel: str = "openjson"
+) -> tuple[dict[str, Any], str]:
+    """The document and the refusal's words, read by this table."""
+    order, edited = tmp_path / "order.json", tmp_path / "map.json"
+    order.write_text(json.dumps(OTHER_ORDER), encoding="utf-8")
+    edited.write_text(table if isinstance(table, str) else json.dumps(table), encoding="utf-8")
+    out, words = StringIO(), ""
+    try:
+        call_command(
+            Command(), str(order), channel=channel, json=True, field_map=str(edited), stdout=out
+        )
+    except CommandError as error:
+        words = str(error)
+    found: dict[str, Any] = json.loads(out.getvalue())
+    return found, words
+
+
+def test_a_file_is_read_as_a_shop_with_this_table_would(tmp_path: Path) -> None:
+    found, words = with_map(tmp_path, OTHER_SHOP)
+    [order] = found["files"]["order.json"]["orders"]
+    assert (order["platform_order_no"], order["receiver"]["province"]) == ("X-1", "浙江省")
+    assert words == ""
+
+
+@pytest.mark.parametrize(
+    ("table", "channel", "code", "told"),
+    [
+        (
+            {"order": {"channel_number": {"from": []}}},
+            "openjson",
+            "bad_field_map",
+            "channel_number",
+        ),
+        ("{", "openjson", "bad_field_map", "JSON"),
+        ({}, "file", "no_field_map", "字段对照表"),
+    ],
+)
+def test_a_table_that_cannot_work_is_refused_before_anything_is_read(
+    tmp_path: Path, table: object, channel: str, code: str, told: str
+) -> None:
+    found, words = with_map(tmp_path, table, channel)
+    assert set(found) == {"error"}
+    assert (found["error"]["klass"], found["error"]["code"]) == ("business", code)
+    assert told in found["error"]["message"]
+    assert told in words
+
+
+def test_the_command_ends_with_one_and_one_line_on_stderr(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "manage.py", "read_payload", "--channel", "taobao", "--json",
+         str(tmp_path / "none.json")],
+        capture_output=True, text=True, check=False, timeout=120,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert json.loads(ran.stdout)["error"]["klass"] == "business"
+    assert len(ran.stderr.strip().splitlines()) == 1

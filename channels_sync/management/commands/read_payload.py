@@ -13,7 +13,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
 from channels_sync.connectors import CONNECTORS
+from channels_sync.connectors.base import ConnectorFactory, loads_strict
+from channels_sync.connectors.field_map import BadFieldMap, FieldMap
 from channels_sync.contracts import (
+    Connector,
     Document,
     ErrorClass,
     PlatformError,
@@ -21,6 +24,7 @@ from channels_sync.contracts import (
     Unreadable,
 )
 from ordercenter.orders.contracts import (
+    AddressChangeDraft,
     EventDraft,
     GiftDraft,
     LineDraft,
@@ -49,7 +53,8 @@ class Command(BaseCommand):
 
     With ``--json`` one document on stdout: ``{"files": {name: document}}``. A file that cannot
     be read has ``{"error": {"klass", "code", "message"}}`` as its document, the first such
-    error stands at the top level too, and the command ends with 1.
+    error stands at the top level too, and the command ends with 1. ``--field-map`` reads as a
+    shop with this edited table would: it names only what it changes of the packaged one.
     """
 
     help = _("读取平台原始报文，不连接数据库，打印读到的订单、退款或错误")
@@ -59,10 +64,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--channel", required=True, help=_("平台，如 taobao"))
         parser.add_argument("--json", action="store_true", help=_("只输出一个 JSON 文档"))
+        parser.add_argument(
+            "--field-map", metavar="FILE", help=_("字段对照表（JSON，只写改动的字段）")
+        )
         parser.add_argument("files", nargs="+", metavar="FILE", help=_("报文文件"))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        readings = self._read_all(options["channel"], options["files"], as_json=options["json"])
+        try:
+            reader = _reader(options["channel"], options.get("field_map"))
+        except _Refused as error:
+            if options["json"]:
+                self.stdout.write(json.dumps(refusal(error.code, str(error)), ensure_ascii=False))
+            raise CommandError(str(error)) from error
+        files = options["files"]
+        names = unique_names(files)
+        readings = [read_file(reader.read_document, Path(f), names[f]) for f in files]
         refused = [reading for reading in readings if reading.refused]
         if options["json"]:
             result: dict[str, Any] = {"files": {one.name: one.document for one in readings}}
@@ -73,29 +89,45 @@ class Command(BaseCommand):
             for reading in readings:
                 self.stdout.write(summary(reading))
         if refused:
-            names = "、".join(reading.name for reading in refused)
-            raise CommandError(
-                _("有 %(n)d 个文件无法读取：%(names)s")
-                % {
-                    "n": len(refused),
-                    "names": names,
-                }
-            )
+            told = {"n": len(refused), "names": "、".join(reading.name for reading in refused)}
+            raise CommandError(_("有 %(n)d 个文件无法读取：%(names)s") % told)
 
-    def _read_all(self, channel: str, files: list[str], *, as_json: bool) -> list[Reading]:
-        make = CONNECTORS.get(channel)
-        if make is None:
-            known = "、".join(sorted(CONNECTORS))
-            words = _("不认识的平台 %(channel)s，可用：%(known)s") % {
-                "channel": channel,
-                "known": known,
-            }
-            if as_json:
-                self.stdout.write(json.dumps(refusal("unknown_channel", words)))
-            raise CommandError(words)
-        connector = make(NOBODY)
-        names = unique_names(files)
-        return [read_file(connector.read_document, Path(f), names[f]) for f in files]
+
+class _Refused(Exception):
+    """The command cannot begin: no such channel, or a field map that cannot work."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+def _reader(channel: str, map_file: str | None) -> Connector:
+    """A connector that only reads. Raises _Refused."""
+    make = CONNECTORS.get(channel)
+    if make is None:
+        known = "、".join(sorted(CONNECTORS))
+        words = _("不认识的平台 %(channel)s，可用：%(known)s") % {
+            "channel": channel,
+            "known": known,
+        }
+        raise _Refused("unknown_channel", words)
+    return make(NOBODY, field_map=_field_map(make, map_file) if map_file else None)
+
+
+def _field_map(make: ConnectorFactory, map_file: str) -> FieldMap:
+    if make.default_map is None:
+        raise _Refused("no_field_map", _("该平台没有字段对照表"))
+    try:
+        return make.default_map.changed(loads_strict(Path(map_file).read_bytes()))
+    except OSError as error:
+        raise _Refused("unreadable_file", _not_opened(error)) from error
+    except (Unreadable, BadFieldMap) as error:
+        words = _("字段对照表有误：%(why)s") % {"why": error}
+        raise _Refused("bad_field_map", words) from error
+
+
+def _not_opened(error: OSError) -> str:
+    return _("打不开文件：%(why)s") % {"why": error.strerror or type(error).__name__}
 
 
 def read_file(reader: Any, path: Path, name: str) -> Reading:
@@ -103,8 +135,7 @@ def read_file(reader: Any, path: Path, name: str) -> Reading:
     try:
         document = reader(path.read_bytes())
     except OSError as error:
-        words = _("打不开文件：%(why)s") % {"why": error.strerror or type(error).__name__}
-        return Reading(name, refusal("unreadable_file", words), refused=True)
+        return Reading(name, refusal("unreadable_file", _not_opened(error)), refused=True)
     except Unreadable as error:
         return Reading(name, refusal("unreadable", str(error)), refused=True)
     return Reading(name, document_json(document), refused=False)
@@ -202,7 +233,15 @@ def order_json(order: OrderDraft) -> dict[str, Any]:
         refund_state=order.refund_state,
         is_test=order.is_test,
         is_presale=order.is_presale,
+        address_change=_change_json(order.address_change),
     )
+
+
+def _change_json(change: AddressChangeDraft | None) -> dict[str, Any] | None:
+    """That a buyer asks for another address, and until when; not which."""
+    if change is None:
+        return None
+    return _plain_dict(asked_at=change.asked_at, answer_by=change.answer_by)
 
 
 def _plain_dict(**values: Any) -> dict[str, Any]:
@@ -213,6 +252,7 @@ def line_json(line: LineDraft) -> dict[str, Any]:
     return _plain_dict(
         platform_line_no=line.channel_line_id,
         platform_sku_id=line.platform_sku_id,
+        platform_item_id=line.platform_item_id,
         outer_code=line.outer_code,
         title=line.title,
         qty=line.quantity,
@@ -257,6 +297,7 @@ def refund_json(refund: RefundDraft) -> dict[str, Any]:
         phase=refund.phase,
         intercept_shipping=refund.intercept_shipping,
         modified_at=refund.modified_at,
+        version=refund.version or None,
     )
 
 
