@@ -120,7 +120,8 @@ class Taobao(Platform):
     def order(self, n: int) -> dict[str, Any]:
         page = payload("taobao", "trades_sold_increment_get_page")
         trade = page["trades_sold_increment_get_response"]["trades"]["trade"][0]
-        return {**deepcopy(trade), "tid": 2600000000000001000 + n}
+        number = 2600000000000001000 + n
+        return {**deepcopy(trade), "tid": number, "tid_str": str(number)}
 
     def refund(self, n: int) -> dict[str, Any]:
         page = payload("taobao", "refunds_receive_get_page")

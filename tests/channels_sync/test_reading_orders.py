@@ -294,7 +294,6 @@ def test_two_pinduoduo_lines_share_what_was_paid() -> None:
         (trade, "created", None),
         (trade, "created", "2026-02-30 00:00:00"),
         (trade, "modified", ""),
-        (trade, "tid", "  "),
         (trade, "status", None),
         (trade, "orders", {}),
         (trade, "orders", "none"),
