@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import dump_compact, make_client
-from channels_sync.connectors.shopify.connector import ShopifyConnector, webhook_sign
+from channels_sync.connectors.shopify.connector import ShopifyConnector
+from channels_sync.connectors.shopify.wire import webhook_sign
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,
@@ -107,7 +108,7 @@ def page(*nodes: dict[str, Any], cursor: str | None = None) -> dict[str, Any]:
 
 def test_the_list_is_walked_by_cursor_from_the_windows_start() -> None:
     store = Store(page(node(), cursor="c1"), page(node(legacyResourceId="2")))
-    pages = list(store.connector().pull(WINDOW))
+    pages = list(store.connector().pull("orders", WINDOW))
     assert [one.number for one in pages] == [1, 2]
     numbers = [message.channel_number for one in pages for message in one.messages]
     assert numbers == ["5500000000101", "2"]
@@ -118,25 +119,25 @@ def test_the_list_is_walked_by_cursor_from_the_windows_start() -> None:
     assert request.headers["x-shopify-access-token"] == ACCESS.access_token
     query = json.loads(request.content)["query"]
     assert "sortKey: UPDATED_AT" in query
-    assert "lineItems(first: 250)" in query
+    assert "lineItems(first: 50)" in query
 
 
 def test_the_walk_stops_behind_the_window() -> None:
     late = node(updatedAt=(NOW + timedelta(seconds=1)).isoformat())
     store = Store(page(late, cursor="c1"))
-    assert len(list(store.connector().pull(WINDOW))) == 1
+    assert len(list(store.connector().pull("orders", WINDOW))) == 1
 
 
 def test_a_cursor_that_stands_still_ends_the_walk_with_an_error() -> None:
     store = Store(page(node(), cursor="c1"))
     with pytest.raises(TryLater):
-        list(store.connector().pull(WINDOW))
+        list(store.connector().pull("orders", WINDOW))
 
 
 def test_a_query_too_dear_is_asked_again_at_half_the_size() -> None:
     dear = {"errors": [{"message": "x", "extensions": {"code": "MAX_COST_EXCEEDED"}}]}
     store = Store(dear, dear, page(node()))
-    list(store.connector().pull(WINDOW))
+    list(store.connector().pull("orders", WINDOW))
     assert [store.variables(n)["first"] for n in range(3)] == [50, 25, 12]
 
 
@@ -150,7 +151,7 @@ def test_refunds_are_drawn_out_of_their_order() -> None:
         },
     }
     store = Store(page(node(refunds=[refund])))
-    (found,) = store.connector().pull(WINDOW)
+    (found,) = store.connector().pull("orders", WINDOW)
     first, second = found.messages
     assert (first.kind, second.kind) == (MessageKind.ORDER, MessageKind.REFUND)
     draft = READER.read_refund(second.body)
@@ -214,7 +215,7 @@ def test_throttled_inside_200_waits_until_the_bucket_is_full_enough() -> None:
 def test_half_an_answer_counts_as_none() -> None:
     answer = {**page(node()), "errors": [{"message": "x", "extensions": {"code": "TIMEOUT"}}]}
     with pytest.raises(TryLater) as refusal:
-        list(Store(answer).connector().pull(WINDOW))
+        list(Store(answer).connector().pull("orders", WINDOW))
     assert refusal.value.error.klass is ErrorClass.PLATFORM
 
 
@@ -250,7 +251,10 @@ def test_a_refusal_is_told_by_its_shape(answer: Any, error: type[Any], klass: Er
 
 
 def test_a_webhook_reads_like_the_list() -> None:
-    listed, pushed = READER.read(order()), READER.read(rest())
+    pushed = READER.read(rest())
+    product = {"id": "gid://shopify/Product/13000000003101"}
+    listed = READER.read(line(product=product))
+    assert listed.lines[0].platform_item_id == "13000000003101"
     for name in ("channel_number", "status", "payable_amount", "paid_amount", "freight"):
         assert getattr(listed, name) == getattr(pushed, name)
     for name in ("lines", "receiver", "placed_at", "modified_at", "paid_at", "buyer_remark"):
@@ -575,4 +579,4 @@ def test_an_authentic_webhook_that_is_broken_is_kept_whole(body: bytes) -> None:
     READER.verify(hook(body))
     (message,) = READER.split(hook(body))
     assert (message.kind, message.body) == (MessageKind.UNREADABLE, body)
-    assert READER.acknowledge(hook(body)).status == 200
+    assert READER.acknowledge(hook(body), duplicate=False).status == 200

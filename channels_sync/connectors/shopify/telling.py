@@ -1,0 +1,311 @@
+"""What Shopify is told (``channels.md`` 5d): parcels, stock figures, notes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from channels_sync.connectors.base import Node, merged_note, platform_error, reading_reply
+from channels_sync.connectors.shopify import queries
+from channels_sync.connectors.shopify.wire import (
+    IDEMPOTENT_FROM,
+    USER_ERRORS,
+    ShopifyLine,
+    all_rows,
+    gid,
+    no_such_order,
+    number_of,
+    refused,
+    rows_of,
+)
+from channels_sync.contracts import (
+    VIRTUAL_CARRIER,
+    Memo,
+    Rejected,
+    ShipLine,
+    ShipNotice,
+    StockEcho,
+    StockFigure,
+    Told,
+    TryLater,
+)
+
+_OPEN: Final = frozenset({"OPEN", "IN_PROGRESS"})
+_NOT_SENT: Final = frozenset({"CANCELLED", "ERROR", "FAILURE"})
+_STALE: Final = frozenset({"CHANGE_FROM_QUANTITY_STALE", "COMPARE_QUANTITY_STALE"})
+_STILL_RUNNING: Final = "IDEMPOTENCY_CONCURRENT_REQUEST"
+_FAILED_BEFORE: Final = "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED"
+_NOTE_LIMIT: Final = 5000
+"""Unverified; the option ``memo_limit`` goes before it."""
+
+
+class ShopifyTelling(ShopifyLine):
+    """The store hears of parcels, figures and notes, each of which may be told twice."""
+
+    repeatable: ClassVar[frozenset[type]] = frozenset({ShipNotice, StockFigure, Memo})
+
+    # --- parcels ----------------------------------------------------------------------------
+
+    def ship(self, notice: ShipNotice) -> None:
+        """Report the parcel on the fulfillment orders that are still open.
+
+        A parcel the order already carries is done; a whole order is done when nothing is open,
+        and a further parcel of an order told whole is added to the one told before.
+        """
+        order = self._parcels(notice.channel_number)
+        is_virtual = notice.carrier == VIRTUAL_CARRIER
+        carried = not is_virtual and _parcel_of(order, notice.tracking_number) is not None
+        if carried and notice.lines:
+            return
+        with reading_reply():
+            groups = _to_ship(self._open_orders(order, notice.channel_number), notice.lines)
+        for group in groups:
+            self._fulfill(group, notice)
+        if not (groups or carried or is_virtual or self._added(order, notice)):
+            raise refused("nothing_open", "这张订单没有可以发货的履约单")
+
+    def _parcels(self, channel_number: str) -> Node:
+        data = self.ask(queries.PARCELS, {"id": gid("Order", channel_number)})
+        if not isinstance(data.get("order"), Mapping):
+            raise no_such_order()
+        return data.node("order")
+
+    def _open_orders(self, order: Node, channel_number: str) -> "Iterator[_OpenOrder]":
+        def more(after: str) -> Node:
+            wanted = {"id": gid("Order", channel_number), "after": after}
+            data = self.ask(queries.MORE_FULFILLMENT_ORDERS, wanted)
+            return data.node("order").node("fulfillmentOrders")
+
+        for row in all_rows(order.node("fulfillmentOrders"), more):
+            one = Node.of(row, "fulfillmentOrders")
+            if one.text("status") in _OPEN:
+                yield _OpenOrder(one.id("id"), _place(one), self._open_lines(one))
+
+    def _open_lines(self, one: Node) -> Iterator[Node]:
+        def more(after: str) -> Node:
+            data = self.ask(queries.MORE_PARCEL_LINES, {"id": one.id("id"), "after": after})
+            return data.node("fulfillmentOrder").node("lineItems")
+
+        for row in all_rows(one.node("lineItems"), more):
+            yield Node.of(row, "fulfillmentOrders.lineItems")
+
+    def _fulfill(self, group: Sequence[Mapping[str, Any]], notice: ShipNotice) -> None:
+        fulfillment: dict[str, Any] = {
+            "lineItemsByFulfillmentOrder": list(group),
+            "notifyCustomer": False,
+        }
+        if notice.carrier != VIRTUAL_CARRIER:
+            company = self.carrier_code(notice.carrier)
+            number = notice.tracking_number
+            fulfillment["trackingInfo"] = {"company": company, "number": number}
+        try:
+            self.ask(queries.SHIP, {"fulfillment": fulfillment}, writes=True)
+        except Rejected as error:
+            if error.error.code != USER_ERRORS or not self.knows(notice):
+                raise
+
+    def _added(self, order: Node, notice: ShipNotice) -> bool:
+        """Put a further tracking number on a parcel of ``notice.others``, if there is one."""
+        known = (_parcel_of(order, number) for number in notice.others)
+        parcel = next((one for one in known if one is not None), None)
+        if parcel is None:
+            return False
+        numbers = [one.text("number") for one in parcel.nodes("trackingInfo")]
+        tracking = {
+            "company": self.carrier_code(notice.carrier),
+            "numbers": [*filter(None, numbers), notice.tracking_number],
+        }
+        wanted = {"id": parcel.id("id"), "tracking": tracking}
+        self.ask(queries.ADD_TRACKING, wanted, writes=True)
+        return True
+
+    # --- stock ------------------------------------------------------------------------------
+
+    def publish_stock(self, figure: StockFigure) -> StockEcho:
+        """Set ``available`` at the shop's location, comparing with what is there.
+
+        Where the store shows less than we believe it has sold what we do not know of yet: the
+        figure is lowered by as much. A figure that went stale in between is read again, once.
+        """
+        place = self._location()
+        for last in (False, True):
+            item, shown = self._level(figure, place)
+            wanted = _wanted(figure, shown)
+            if wanted == shown:
+                return StockEcho(shown)
+            try:
+                self._set_stock(figure, (item, place), shown, wanted)
+            except Rejected as error:
+                if error.error.sub_code not in _STALE or last:
+                    raise _stock_refusal(error) from error
+            else:
+                return StockEcho(wanted)
+        raise AssertionError("the second round returns or raises")
+
+    def _location(self) -> str:
+        """Where stock is shown: the option ``location_id``, else the first active location."""
+        if given := self.access.options.get("location_id"):
+            return gid("Location", number_of(given) or given)
+        with reading_reply():
+            rows = rows_of(self.ask(queries.LOCATIONS, {}).node("locations").data)
+            for row in rows:
+                place = Node.of(row, "locations")
+                if place.boolean("isActive", default=True):
+                    return place.id("id")
+        raise refused("no_location", "店铺没有启用的仓库地点")
+
+    def _level(self, figure: StockFigure, place: str) -> tuple[str, int]:
+        """The inventory item of a listing and what it shows as available now."""
+        variant = self._variant(figure, place)
+        with reading_reply():
+            item = variant.node_or_empty("inventoryItem")
+            levels = item.node_or_empty("inventoryLevel").nodes("quantities")
+            found = [one for one in levels if one.text("name") in {"available", ""}]
+            if found:
+                return item.id("id"), found[0].whole("quantity")
+        raise refused("not_stocked", "该商品没有在所选地点管理库存")
+
+    def _variant(self, figure: StockFigure, place: str) -> Node:
+        if figure.platform_sku_id:
+            wanted = {"id": gid("ProductVariant", figure.platform_sku_id), "location": place}
+            rows = [self.ask(queries.LEVEL_OF_VARIANT, wanted).get("productVariant")]
+        else:
+            code = figure.outer_code.replace("\\", "\\\\").replace('"', '\\"')
+            wanted = {"q": f'sku:"{code}"', "location": place}
+            found = self.ask(queries.LEVEL_OF_SKU, wanted).node_or_empty("productVariants")
+            rows = rows_of(found.data)
+        variants = [row for row in rows if isinstance(row, Mapping)]
+        if len(variants) != 1:
+            words = "平台上没有这个商品规格" if not variants else "平台上有多个规格使用同一商家编码"
+            raise refused("no_such_variant", words)
+        return Node(variants[0], "productVariant")
+
+    def _set_stock(
+        self, figure: StockFigure, where: tuple[str, str], shown: int, wanted: int
+    ) -> None:
+        """One compare-and-set. Its key stands for the very change, so a repeat is the same."""
+        item, place = where
+        is_new = self.version >= IDEMPOTENT_FROM
+        compare = "changeFromQuantity" if is_new else "compareQuantity"
+        row = {"inventoryItemId": item, "locationId": place, "quantity": wanted, compare: shown}
+        stock = {
+            "name": "available",
+            "reason": "correction",
+            "referenceDocumentUri": f"gid://order-center/StockPush/{figure.key}",
+            "quantities": [row],
+        }
+        key = f"{figure.key}:{shown}:{wanted}"
+        if not is_new:
+            self.ask(queries.SET_STOCK_BEFORE, {"input": stock}, writes=True)
+            return
+        try:
+            self.ask(queries.SET_STOCK, {"input": stock, "key": key}, writes=True)
+        except Rejected as error:
+            if error.error.sub_code != _FAILED_BEFORE:
+                raise
+            self.ask(queries.SET_STOCK, {"input": stock, "key": f"{key}:again"}, writes=True)
+
+    # --- notes ------------------------------------------------------------------------------
+
+    def write_memo(self, memo: Memo) -> None:
+        """Add a line to the order's note, which buyer and merchant share. There is no flag."""
+        note = self._note(memo.channel_number)
+        limit = int(self.access.options.get("memo_limit", _NOTE_LIMIT))
+        merged = merged_note(note, memo.text, limit=limit)
+        if merged is not None:
+            change = {"id": gid("Order", memo.channel_number), "note": merged}
+            self.ask(queries.WRITE_NOTE, {"input": change}, writes=True)
+
+    def _note(self, channel_number: str) -> str:
+        data = self.ask(queries.NOTE, {"id": gid("Order", channel_number)})
+        if not isinstance(data.get("order"), Mapping):
+            raise no_such_order()
+        return data.node("order").text("note")
+
+    # --- asking first -----------------------------------------------------------------------
+
+    def knows(self, told: Told) -> bool | None:
+        """Ask the store whether it has heard it: by tracking number, figure or note."""
+        if isinstance(told, ShipNotice):
+            order = self._parcels(told.channel_number)
+            if told.carrier != VIRTUAL_CARRIER:
+                return _parcel_of(order, told.tracking_number) is not None
+            with reading_reply():
+                return not any(self._open_orders(order, told.channel_number))
+        if isinstance(told, Memo):
+            note = self._note(told.channel_number)
+            return merged_note(note, told.text, limit=len(note) + len(told.text) + 1) is None
+        if isinstance(told, StockFigure):
+            shown = self._level(told, self._location())[1]
+            return {told.quantity: True, told.believed: False}.get(shown)
+        return None
+
+
+class _OpenOrder:
+    """A fulfillment order that may still be shipped from one place."""
+
+    __slots__ = ("id", "lines", "place")
+
+    def __init__(self, id_: str, place: str, lines: Iterator[Node]) -> None:
+        self.id = id_
+        self.place = place
+        self.lines = lines
+
+
+def _place(one: Node) -> str:
+    return one.node_or_empty("assignedLocation").node_or_empty("location").text("id")
+
+
+def _parcel_of(order: Node, number: str) -> Node | None:
+    """The fulfillment that carries a tracking number."""
+    for parcel in order.nodes("fulfillments"):
+        if parcel.text("status") in _NOT_SENT:
+            continue
+        if any(tracking.text("number") == number for tracking in parcel.nodes("trackingInfo")):
+            return parcel
+    return None
+
+
+def _to_ship(
+    orders: Iterator[_OpenOrder], lines: Sequence[ShipLine]
+) -> list[list[Mapping[str, Any]]]:
+    """What to name in ``fulfillmentCreate``, by location: one call takes one location only.
+
+    Raises Rejected when the open fulfillment orders hold less than ``lines`` ask for.
+    """
+    wanted: dict[str, int] = {}
+    for line in lines:
+        wanted[line.channel_line_id] = wanted.get(line.channel_line_id, 0) + line.quantity
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for one in orders:
+        entry: dict[str, Any] = {"fulfillmentOrderId": one.id}
+        if lines:
+            entry["fulfillmentOrderLineItems"] = _take(one.lines, wanted)
+            if not entry["fulfillmentOrderLineItems"]:
+                continue
+        groups.setdefault(one.place, []).append(entry)
+    if any(wanted.values()):
+        raise refused("not_open", "履约单里没有足够的待发数量")
+    return list(groups.values())
+
+
+def _take(items: Iterator[Node], wanted: dict[str, int]) -> list[Mapping[str, Any]]:
+    taken: list[Mapping[str, Any]] = []
+    for item in items:
+        line = number_of(item.node("lineItem").get("id")) or ""
+        quantity = min(wanted.get(line, 0), item.whole("remainingQuantity"))
+        if quantity > 0:
+            wanted[line] -= quantity
+            taken.append({"id": item.id("id"), "quantity": quantity})
+    return taken
+
+
+def _wanted(figure: StockFigure, shown: int) -> int:
+    """What to show: the figure, less what the store has sold without our knowing."""
+    if figure.believed is None:
+        return figure.quantity
+    return max(0, min(figure.quantity, shown + figure.quantity - figure.believed))
+
+
+def _stock_refusal(error: Rejected) -> Rejected | TryLater:
+    if error.error.sub_code in _STALE | {_STILL_RUNNING}:
+        return TryLater(platform_error("stock_moved", "平台库存正在变动，稍后再推"))
+    return error
