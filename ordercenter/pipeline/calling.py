@@ -17,13 +17,24 @@ LINES: Final = 8
 
 def connector_for(shop_id: int, client: httpx.Client) -> Connector:
     """Speak for a shop over this client, on the line it shares with every worker."""
+    return _speak(shop_id, client)[0]
+
+
+def renew_token(shop_id: int, client: httpx.Client) -> None:
+    """Have the shop's token renewed before it runs out. Raises ConnectorError."""
+    _, line, token = _speak(shop_id, client)
+    line.renew(token)
+
+
+def _speak(shop_id: int, client: httpx.Client) -> tuple[Connector, ShopLine, str]:
+    """(the connector, its line, the token it starts with)."""
     credential = ShopCredential.objects.select_related("shop").get(pk=shop_id)
     codes = CarrierCode.objects.filter(channel=credential.shop.channel)
     access = credential.access(options={f"carrier.{row.carrier}": row.code for row in codes})
     line = ShopLine(shop_id)
     connector = CONNECTORS[credential.shop.channel](access, client, line=line)
     line.refresh = connector.refresh
-    return connector
+    return connector, line, access.access_token
 
 
 def in_parallel(jobs: Sequence[Callable[[], int]]) -> int:

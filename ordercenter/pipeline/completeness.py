@@ -7,6 +7,7 @@ that a fault of the one does not hide in the other.
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser
@@ -43,7 +44,7 @@ def reconcile_due(*, now: datetime | None = None) -> str:
             shop__is_active=True, shop__channel__in=POLLED, paused_at=None
         ).values_list("shop_id", flat=True)
     )
-    jobs = [lambda s=shop: _reconcile_shop(s, now=now) for shop in shops]  # type: ignore[misc]
+    jobs = [partial(_reconcile_shop, shop, now=now) for shop in shops]
     return f"{in_parallel(jobs)} hours compared"
 
 

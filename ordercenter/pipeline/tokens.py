@@ -11,7 +11,7 @@ from channels_sync.connectors.base import make_client
 from channels_sync.contracts import ConnectorError
 from channels_sync.models import ShopCredential
 from ordercenter.core.clock import now as clock_now
-from ordercenter.pipeline.calling import connector_for
+from ordercenter.pipeline.calling import renew_token
 
 logger = logging.getLogger(__name__)
 EARLY: Final = timedelta(minutes=30)
@@ -33,8 +33,7 @@ def renew_tokens() -> str:
 
 def _renew(credential: ShopCredential, client: httpx.Client) -> bool:
     try:
-        connector = connector_for(credential.pk, client)
-        connector.line.renew(connector.access.access_token)
+        renew_token(credential.pk, client)
     except ConnectorError as error:
         logger.warning("token of shop %s not renewed: %s", credential.pk, error.error.code)
         return False

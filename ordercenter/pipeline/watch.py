@@ -204,7 +204,8 @@ def _silences(lines: Mapping[int, SyncCursor], now: datetime) -> Iterable[Wrong]
             level = Level.ALARM if missed >= 2 * SURE else Level.WARN
             yield Wrong(
                 pk, Kind.SILENCE, level,
-                f"{line.shop.name} 已 {_minutes(quiet)} 没有新订单（平时此时每分钟约 {rate:.1f} 单）",
+                f"{line.shop.name} 已 {_minutes(quiet)}没有新订单"
+                f"（平时此时每分钟约 {rate:.1f} 单）",
             )  # fmt: skip
 
 
@@ -223,12 +224,13 @@ def _dead_pushes(lines: Mapping[int, SyncCursor], now: datetime) -> Iterable[Wro
     for pk, line in lines.items():
         pushed, found = counts.get(pk, (0, 0))
         was_pushed = line.last_push_at is not None and line.last_push_at < now - PUSH_WINDOW / 2
-        if line.mode == SyncCursor.Mode.EVENT and was_pushed and not pushed:
-            if found >= FEWEST_POLLED:
-                yield Wrong(
-                    pk, Kind.NO_PUSH, Level.ALARM,
-                    f"{line.shop.name} 的推送已中断：近 10 分钟轮询到 {found} 单而推送为零，请重新订阅",
-                )  # fmt: skip
+        should_push = line.mode == SyncCursor.Mode.EVENT and was_pushed
+        if should_push and not pushed and found >= FEWEST_POLLED:
+            yield Wrong(
+                pk, Kind.NO_PUSH, Level.ALARM,
+                f"{line.shop.name} 的推送已中断：近 10 分钟轮询到 {found} 单而推送为零，"
+                "请到平台重新订阅",
+            )  # fmt: skip
 
 
 # --- the rest -------------------------------------------------------------------------------

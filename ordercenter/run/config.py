@@ -103,6 +103,7 @@ def programs(config: RunConfig, data_dir: Path) -> list[Program]:
         Program("sandbox", "沙箱平台", sandbox, rank=1, grace=4),
         Program("web", "网页服务", web, rank=2, grace=6),
         Program("queue", "定时任务", [*MANAGE, "qcluster"], rank=3),
+        Program("listen", "消息接收", [*MANAGE, "listen"], rank=3),
     ]
     for index in range(config.workers):
         suffix = "" if config.workers == 1 else f"-{index + 1}"

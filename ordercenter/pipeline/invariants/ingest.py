@@ -43,7 +43,8 @@ I3: Final = """
            jsonb_build_object('shop', s.code, 'due', c.next_due_at,
                               'last_ok_at', c.last_ok_at) AS facts
     FROM channels_sync_synccursor c JOIN catalog_shop s ON s.id = c.shop_id, alive
-    WHERE s.is_active AND c.paused_at IS NULL AND c.mode <> 'manual' AND c.failures = 0 AND c.next_due_at < alive.at - %(lag)s
+    WHERE s.is_active AND c.paused_at IS NULL AND c.mode <> 'manual'
+      AND c.failures = 0 AND c.next_due_at < alive.at - %(lag)s
       AND coalesce(c.leased_until < alive.at, true)
     UNION ALL
     SELECT '最近一次轮询失败却没有记录在案', 'shop', s.id,

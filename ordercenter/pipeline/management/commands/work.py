@@ -1,7 +1,8 @@
 """The steady worker: takes the inbox along the path, sends what is due, watches the clocks.
 
 Loops side by side, each with its own connection: the inbox must not wait for a slow platform,
-and what happens now not for what is read again of the past. Several of these processes may run; they share the work by row locks.
+and what happens now not for what is read again of the past. Several of these processes may run;
+they share the work by row locks.
 """
 
 import logging
