@@ -18,13 +18,14 @@ from ordercenter.sandbox.ledger import Ledger
 from ordercenter.sandbox.market import Market
 from ordercenter.sandbox.platforms import (
     crm,
-    douyin,
     jd,
     miniprogram,
     pinduoduo,
     shopify,
-    taobao,
 )
+from ordercenter.sandbox.platforms.douyin import gateway as douyin
+from ordercenter.sandbox.platforms.douyin import pushing as douyin_pushing
+from ordercenter.sandbox.platforms.taobao import gateway as taobao
 from ordercenter.sandbox.platforms.wechat import pushing as wechat_pushing
 from ordercenter.sandbox.platforms.wechat import shop as wechat
 from ordercenter.sandbox.robots import dingtalk
@@ -71,7 +72,7 @@ def build(
     for platform in (taobao, jd, douyin, pinduoduo, shopify, wechat, miniprogram, crm):
         routes += platform.routes(book)
     pushers: tuple[Pusher, ...] = (
-        douyin.Pusher(book, center),
+        douyin_pushing.Pusher(book, center),
         shopify.Pusher(book, center),
         wechat_pushing.Pusher(book, center),
         crm.Pusher(book, center),

@@ -220,7 +220,7 @@ class Order:
 
 
 # created | paid | shipped | finished | closed | refund_asked | refund_changed |
-# address_asked | address_refused | address_changed | memo_changed | changed
+# address_asked | address_refused | address_changed | memo_changed | waybill_changed | changed
 Listener = Callable[[Order, str], None]
 
 
@@ -630,15 +630,24 @@ class Book:
         else:
             self.touch(order, "address_refused")
 
-    def write_memo(self, order: Order, text: str, flag: int | None = None) -> None:
-        """Replace the merchant's note; ``flag`` None leaves the flag."""
+    def write_memo(
+        self, order: Order, text: str, flag: int | None = None, *, moves: bool = True
+    ) -> None:
+        """Replace the merchant's note; ``flag`` None leaves the flag.
+
+        Not every platform counts that as a change: ``moves`` says whether this one does.
+        """
         order.memo = text
         order.flag = order.flag if flag is None else flag
         facts = {"shop": order.shop, "number": order.number, "memo": text, "flag": order.flag}
         self.record("memo", facts)
         key = digest(text, order.flag, length=16)
         self.wrote(order.shop, "memo", order.number, key=key)
-        self.touch(order, "memo_changed")
+        if moves:
+            self.touch(order, "memo_changed")
+        else:
+            self.keep(order)
+            self._tell(order, "memo_changed")
 
     # Keeping
 

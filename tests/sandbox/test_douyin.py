@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from ordercenter.sandbox.book import DONE, FINISHED, REFUSED, SHIPPED, Book, Order, ShopConfig
-from ordercenter.sandbox.platforms import douyin as platform
+from ordercenter.sandbox.platforms.douyin import bodies, gateway, wire
 from tests.sandbox.callers import Bench, Clock, Wire
 from tests.sandbox.wires import Center, douyin, douyin_text, gaps, pusher_of, sample, vector
 
@@ -51,7 +51,7 @@ def test_the_gateway_takes_the_signatures_of_the_vectors(vector_id: str) -> None
         params["access_token"],
     )  # fmt: skip
     book = Book([shop], clock=Clock(float(params["timestamp"])))
-    wire = Wire(Starlette(routes=platform.routes(book)))
+    wire = Wire(Starlette(routes=gateway.routes(book)))
     for given, admitted in [
         (facts["expected_signature"], True),
         (facts["expected_signature"].upper(), False),
@@ -66,7 +66,7 @@ def test_the_gateway_takes_the_signatures_of_the_vectors(vector_id: str) -> None
 def test_without_a_sign_method_the_old_md5_counts() -> None:
     facts = vector("douyin-md5-legacy")
     assert (
-        platform.sign(facts["params"], facts["body"], facts["secret"])
+        wire.sign(facts["params"], facts["body"], facts["secret"])
         == (facts["expected_signature"])
     )
 
@@ -164,7 +164,7 @@ def test_a_shipped_order_with_a_gift_has_the_shape_of_the_captured_detail(bench:
 
 def test_the_money_of_the_lines_adds_up_to_the_order(bench: Bench) -> None:
     for order in bench.sell("DY01", 20):
-        facts = platform.order_body(bench.shop("DY01"), order)
+        facts = bodies.order_body(bench.shop("DY01"), order)
         lines = facts["sku_order_list"]
         assert sum(line["pay_amount"] for line in lines) == facts["pay_amount"]
         assert sum(line["promotion_amount"] for line in lines) == facts["promotion_amount"]
@@ -210,7 +210,7 @@ def test_one_element_of_statuses_filters(bench: Bench) -> None:
 
 def test_the_receiver_is_sealed_and_opens_for_its_own_order_only(bench: Bench) -> None:
     mine, other = bench.sell_paid("DY01", 2)
-    facts = platform.order_body(bench.shop("DY01"), mine)
+    facts = bodies.order_body(bench.shop("DY01"), mine)
     assert mine.receiver.name not in json.dumps(facts, ensure_ascii=False)
     assert mine.receiver.phone not in json.dumps(facts)
     cipher = facts["encrypt_post_tel"]
@@ -227,7 +227,7 @@ def test_the_receiver_is_sealed_and_opens_for_its_own_order_only(bench: Bench) -
 
 def test_orders_to_one_door_share_their_address_id(bench: Bench) -> None:
     cluster = bench.market.sell("address_day", shop="DY01", at_once=True)
-    ids = {platform.order_body(bench.shop("DY01"), o)["open_address_id"] for o in cluster}
+    ids = {bodies.order_body(bench.shop("DY01"), o)["open_address_id"] for o in cluster}
     assert len(cluster) == 3
     assert len(ids) == 1
 
@@ -271,7 +271,7 @@ def test_lines_ship_in_packs_and_a_request_repeats_without_a_second_pack(bench: 
     assert not gaps(sample("douyin/order_logisticsAddSinglePack_ok.json"), first)
     assert pack(bench, order, 0, "SF1", "ship-1")["data"] == first["data"]
     assert len(order.shipments) == 1
-    assert platform.order_body(bench.shop("DY01"), order)["order_status"] == 101
+    assert bodies.order_body(bench.shop("DY01"), order)["order_status"] == 101
     assert pack(bench, order, 0, "SF2", "ship-2")["code"] == 50002
     for turn in range(1, len(order.lines)):
         pack(bench, order, turn, f"SF{turn + 2}", f"ship-{turn + 2}")
@@ -315,7 +315,7 @@ def test_refunds_are_listed_by_their_change(bench: Bench) -> None:
     said = douyin(bench, "/afterSale/List", span)
     statuses = {row["aftersale_info"]["aftersale_status"] for row in said["data"]["items"]}
     assert statuses == {12}
-    body = platform.order_body(bench.shop("DY01"), order)
+    body = bodies.order_body(bench.shop("DY01"), order)
     assert (body["order_status"], body["main_status"]) == (4, 21)
 
 
@@ -323,7 +323,7 @@ def test_refunds_are_listed_by_their_change(bench: Bench) -> None:
 
 
 def test_a_payment_is_pushed_in_the_captured_shape_and_signed(bench: Bench) -> None:
-    pusher = pusher_of(bench, "douyin")
+    pusher = pusher_of(bench, "douyin.pushing")
     order = bench.sell("DY01", 1, "low_price")[0]
     center = Center({"code": 0, "msg": "success"})
     assert center.take(pusher.outgoing) == 2
@@ -343,12 +343,12 @@ def test_a_payment_is_pushed_in_the_captured_shape_and_signed(bench: Bench) -> N
 
 def test_pushes_sign_as_the_vector_says() -> None:
     facts = vector("douyin-push-event-sign")
-    given = platform.event_sign("7000000000000000001", facts["body"].encode(), facts["secret"])
+    given = wire.event_sign("7000000000000000001", facts["body"].encode(), facts["secret"])
     assert given == facts["expected_signature"]
 
 
 def test_every_step_of_an_order_has_its_tag(bench: Bench) -> None:
-    pusher = pusher_of(bench, "douyin")
+    pusher = pusher_of(bench, "douyin.pushing")
     order = bench.sell("DY01", 1, "low_price")[0]
     bench.book.change_address(order, bench.market.another_receiver(order))
     bench.market.ask_refund(order)
@@ -368,7 +368,7 @@ def test_every_step_of_an_order_has_its_tag(bench: Bench) -> None:
 
 
 def test_a_push_that_is_not_answered_with_code_0_comes_again(bench: Bench) -> None:
-    pusher = pusher_of(bench, "douyin")
+    pusher = pusher_of(bench, "douyin.pushing")
     bench.sell("DY01", 1, "low_price")
     deaf = Center({"code": 1})
     assert deaf.take(pusher.outgoing) == 2
@@ -380,4 +380,4 @@ def test_a_push_that_is_not_answered_with_code_0_comes_again(bench: Bench) -> No
 
 def test_the_canonical_text_is_what_callers_sign() -> None:
     params = {"b": {"z": 1, "a": "A&B<C>加急😀"}, "a": [2, 1]}
-    assert platform.canonical(params) == douyin_text(params)
+    assert wire.canonical(params) == douyin_text(params)

@@ -1,0 +1,1 @@
+"""Douyin shop as its open interface answers and pushes (channels.md 3a to 3e)."""
