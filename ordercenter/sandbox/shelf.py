@@ -42,6 +42,10 @@ class Shelf:
                 return listed
         return None
 
+    def name(self, listed: Listed) -> str:
+        """The name under which the figure of ``listed`` is kept."""
+        return _name(listed)
+
     def shown(self, shop: ShopConfig, listed: Listed) -> int:
         """How many pieces may be bought now."""
         return self._shown.get((shop.code, _name(listed)), AT_FIRST)

@@ -1,0 +1,1 @@
+"""Taobao and Tmall's stand-in: gateway, orders, write-back, privacy, messages, tokens."""
