@@ -40,6 +40,7 @@ REFUSED: Final = "refused"
 WITHDRAWN: Final = "withdrawn"
 DONE: Final = "done"
 OPEN_REFUNDS: Final = frozenset({ASKED, AGREED})
+CODE_LIVES: Final = 600  # seconds
 
 
 class Refused(Exception):
@@ -302,6 +303,7 @@ class Book:
         self._refund_of: dict[str, dict[str, str]] = {code: {} for code in self.shops}
         self._promoted: set[tuple[str, str]] = set()
         self._parcels: dict[str, tuple[str, str]] = {}
+        self._codes: dict[str, tuple[str, float]] = {}
         self._listed: list[Order] = []
         self._listeners: list[Listener] = []
         if data_dir is not None:
@@ -584,6 +586,16 @@ class Book:
         until = None if lives is None else self.clock() + lives
         self._grant(config, f"sandbox-{config.channel}-{token}", until)
         return config.access_token
+
+    def give_code(self, shop: str) -> str:
+        """An authorization code: the seller said yes. Good once, for ten minutes."""
+        code = f"code-{digest('code', shop, self.clock(), len(self._codes), length=20)}"
+        self._codes[code] = (shop, self.clock() + CODE_LIVES)
+        return code
+
+    def take_code(self, shop: str, code: str) -> bool:
+        whose, until = self._codes.pop(code, ("", 0.0))
+        return whose == shop and self.clock() <= until
 
     def takes_token(self, shop: ShopConfig, token: str | None) -> bool:
         until = shop.token_until

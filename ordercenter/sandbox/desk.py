@@ -63,6 +63,7 @@ class Desk:
             "/control/nasty": self.nasty,
             "/control/replay": self.replay,
             "/control/promote": self.promote,
+            "/control/authorize": self.authorize,
         }
         return [
             Route("/control/weather", _guarded(self.weather), methods=["GET"]),
@@ -225,6 +226,11 @@ class Desk:
         shop, code, on = self._shop(wish["shop"]), str(wish["code"]), bool(wish.get("on", True))
         self.book.promote(shop, code, on=on)
         return answer({"shop": shop, "code": code, "on": on})
+
+    async def authorize(self, request: Request) -> Response:
+        """The seller lets the application in: a code that is good once."""
+        wish = await _json(request)
+        return answer({"code": self.book.give_code(self._shop(wish["shop"]))})
 
     def _kill_tokens(self, platform: str, shop: str | None) -> None:
         codes = [code for code, kept in self.book.shops.items() if kept.channel == platform]

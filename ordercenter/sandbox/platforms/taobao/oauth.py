@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from ordercenter.sandbox.wire import answer, digest, form
+from ordercenter.sandbox.wire import answer, form
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ordercenter.sandbox.book import Book, ShopConfig
 
 LIVES: Final = 7_776_000  # seconds, of token and refresh token
-CODE_LIVES: Final = 600
 
 
 class Authorization:
@@ -24,7 +23,6 @@ class Authorization:
 
     def __init__(self, book: Book) -> None:
         self.book = book
-        self._codes: dict[str, tuple[str, float]] = {}
 
     def routes(self) -> list[Route]:
         return [
@@ -38,10 +36,8 @@ class Authorization:
         back = query.get("redirect_uri", "")
         if shop is None or not back or query.get("response_type") != "code":
             return refused("invalid_client", "client_id、redirect_uri 或 response_type 不合法")
-        code = digest("code", shop.code, self.book.clock(), length=24)
-        self._codes[code] = (shop.code, self.book.clock() + CODE_LIVES)
         joint = "&" if "?" in back else "?"
-        told = urlencode({"code": code, "state": query.get("state", "")})
+        told = urlencode({"code": self.book.give_code(shop.code), "state": query.get("state", "")})
         return RedirectResponse(f"{back}{joint}{told}", status_code=302)
 
     async def token(self, request: Request) -> Response:
@@ -54,8 +50,7 @@ class Authorization:
             if not shop.refresh_token or given.get("refresh_token") != shop.refresh_token:
                 return refused("invalid_grant", "refresh_token 无效或已过期")
         elif grant == "authorization_code":
-            whose, until = self._codes.pop(given.get("code", ""), ("", 0.0))
-            if whose != shop.code or self.book.clock() > until:
+            if not self.book.take_code(shop.code, given.get("code", "")):
                 return refused("invalid_grant", "code 无效或已过期")
         else:
             return refused("unsupported_grant_type", "grant_type 不合法")
