@@ -20,7 +20,16 @@ from django_q.tasks import async_task
 from channels_sync.models import SyncCursor
 from ordercenter.core.bulk import collect_seldom
 from ordercenter.core.clock import now as clock_now
-from ordercenter.pipeline import backfills, couriers, intake, jobs, pulling, sending, watch
+from ordercenter.pipeline import (
+    backfills,
+    couriers,
+    intake,
+    jobs,
+    publishing,
+    pulling,
+    sending,
+    watch,
+)
 from ordercenter.pipeline.stages import settle_intents
 from ordercenter.pipeline.tasks import send_notices
 
@@ -48,7 +57,16 @@ OUTWARD: Final[Sequence[Step]] = (
     (5.0, couriers.void_waybills),
     (20.0, settle_intents),
 )
-SENDING: Final[Sequence[Step]] = ((0.5, sending.send_out),)
+_lines: Final = sending.SideBySide(patience=2.0)
+_stock: Final = publishing.StockWatch()
+
+
+def send_out() -> str:
+    """Tell the platforms what is due; a slow shop is left to itself."""
+    return sending.send_out(lines=_lines)
+
+
+SENDING: Final[Sequence[Step]] = ((0.5, send_out), (1.0, _stock.step))
 BACKFILL: Final[Sequence[Step]] = ((0.5, backfills.work_backfills),)
 HOUSEKEEPING: Final[Sequence[Step]] = (
     (1.0, nudge_polls),

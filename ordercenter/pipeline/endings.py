@@ -1,0 +1,132 @@
+"""What the end of a message means here: tasks, books and records, by its kind."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+
+from channels_sync import outbox
+from channels_sync.contracts import ConnectorError, StockEcho, StockFigure, Told
+from channels_sync.models import OutboundMessage, PublishedStock
+from channels_sync.services import storable
+from fulfillment import services as fulfillment
+from fulfillment.models import RefundRequest, Stage, StageTask
+from ordercenter.audit.models import Action
+from ordercenter.audit.services import record
+from ordercenter.core.actor import PIPELINE, Actor
+from ordercenter.core.live import announce
+from ordercenter.orders.models import SalesOrder
+
+State = OutboundMessage.State
+Kind = OutboundMessage.Kind
+STOCK_LOCKED: Final = "stock_locked"
+NEVER_TOLD: Final = timedelta(days=1)
+"""How long a platform that has no way to be told figures is left alone."""
+
+
+@transaction.atomic
+def delivered(message: OutboundMessage, told: Told, echo: object, *, now: datetime) -> None:
+    """The platform has it. Repeatable: the second time changes nothing."""
+    order = _order_of(message) if message.kind == Kind.SHIP else None
+    if not outbox.end(message, State.DONE, now=now):
+        return
+    if order is not None:
+        _written_back(order, message, now=now)
+    elif isinstance(told, StockFigure):
+        _shown(message, told, echo, now=now)
+    elif message.kind == Kind.STOP:
+        RefundRequest.objects.filter(
+            pk=message.payload["request"], version=message.payload["version"]
+        ).update(answer=message.payload["outcome"])
+    if message.order_id:
+        announce("orders", order_id=message.order_id)
+
+
+def _order_of(message: OutboundMessage) -> SalesOrder | None:
+    """The order, locked before the message's row is: orders come first everywhere."""
+    return SalesOrder.objects.locked([message.order_id or 0]).first()
+
+
+def _written_back(order: SalesOrder, message: OutboundMessage, *, now: datetime) -> None:
+    """The notify stage is done, and the record says so."""
+    _close_notify(order.pk, StageTask.State.DONE, now=now)
+    noted(
+        order, Action.WRITE_BACK_DONE, actor=PIPELINE,
+        change={"waybill": message.payload["tracking_number"]},
+    )  # fmt: skip
+
+
+def _close_notify(order_id: int, state: StageTask.State, *, now: datetime) -> None:
+    fulfillment.close_tasks(
+        [order_id], state=state.value, by="system", now=now, stages=[Stage.NOTIFY]
+    )
+
+
+def noted(
+    order: SalesOrder,
+    action: Action,
+    *,
+    actor: Actor,
+    change: dict[str, object],
+    reason: str = "",
+) -> None:
+    """One more version of a locked order that changes nothing but what is on record."""
+    order.version += 1
+    order.save(update_fields=["version"])
+    record(
+        action, object_type="order", object_id=order.pk, actor=actor,
+        change={"status": [order.status], **change}, reason=reason, version=order.version,
+    )  # fmt: skip
+
+
+def _shown(message: OutboundMessage, told: StockFigure, echo: object, *, now: datetime) -> None:
+    """What the channel shows from now on; an older figure never takes a newer one's place."""
+    version = message.payload["version"]
+    said = echo.quantity if isinstance(echo, StockEcho) else None
+    PublishedStock.objects.filter(
+        listing_id=message.payload["listing"], told_version__lt=version
+    ).update(
+        told=told.quantity if said is None else said,
+        told_version=version,
+        told_at=now,
+        refused_until=None,
+        refusal="",
+    )
+
+
+def in_doubt(message: OutboundMessage) -> None:
+    """Nobody knows what the channel shows: the next figure has to be set."""
+    if message.kind == Kind.STOCK:
+        PublishedStock.objects.filter(listing_id=message.payload["listing"]).update(told=None)
+
+
+@transaction.atomic
+def unsupported(message: OutboundMessage, words: str, *, now: datetime) -> None:
+    """The platform has no way to be told: nobody has to see to it, the order shows it."""
+    if not outbox.end(message, State.UNSUPPORTED, error=words, now=now):
+        return
+    if message.kind == Kind.SHIP and message.order_id:
+        _close_notify(message.order_id, StageTask.State.WITHDRAWN, now=now)
+    elif message.kind == Kind.STOCK:
+        _not_before(message, words, now + NEVER_TOLD)
+
+
+def refused(message: OutboundMessage, error: ConnectorError, *, now: datetime) -> bool:
+    """Keep a no to a stock figure; True where the figure is tried again by itself.
+
+    Goods on promotion cannot be lowered for a while (code ``stock_locked``). After another no
+    the listing's next figure waits as long, so that a broken listing is not told every second.
+    """
+    if message.kind != Kind.STOCK:
+        return False
+    wait = timedelta(minutes=settings.STOCK_REFUSED_MINUTES)
+    _not_before(message, error.error.message, now + wait)
+    locked = STOCK_LOCKED in {error.error.code, error.error.sub_code}
+    return locked and bool(outbox.put_off(message, str(error), wait=wait.total_seconds(), now=now))
+
+
+def _not_before(message: OutboundMessage, words: str, until: datetime) -> None:
+    PublishedStock.objects.filter(listing_id=message.payload["listing"]).update(
+        refused_until=until, refusal=storable(words, 200)
+    )

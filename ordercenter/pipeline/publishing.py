@@ -1,0 +1,325 @@
+"""Stock figures for the channels: how many pieces of each listing a shop may sell.
+
+A figure is what the shop's virtual warehouses have free. It is told when it differs from what
+the channel shows by our books, that is the last figure it took less what the shop has sold
+since. Nothing in the path of an order waits for it: the ledger of movements is the change log.
+
+Only shops whose option ``push_stock`` is ``on`` are told anything.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from channels_sync import outbox
+from channels_sync.models import PublishedStock
+from ordercenter.core.bulk import dumps
+from ordercenter.core.clock import now as clock_now
+
+LOCK: Final = 7_205_011
+SWEEP_SECONDS: Final = 60.0
+"""Every so often all listings are looked at: what no movement announces (a new listing, a
+canceled order) is found then, and what a movement that committed late would hide."""
+LATE: Final = 2_000
+"""How many younger movements may be seen before one that commits late."""
+RECENT: Final = timedelta(seconds=30)
+OLD_TELLING: Final = timedelta(minutes=30)
+SETTLED: Final = timedelta(minutes=15)
+"""Books older than OLD_TELLING are carried forward to this long ago, so that sales are never
+added up over days."""
+
+# What each listing is addressed by: a shop's SKU may be listed by its id and by our code.
+_ADDRESSED: Final = """
+    SELECT c.id, c.shop_id, c.sku_id, c.bundle_id, c.platform_item_id AS item,
+           CASE c.code_type WHEN 'sku_id' THEN c.code ELSE c.platform_sku_id END AS address,
+           CASE c.code_type WHEN 'outer_code' THEN c.code ELSE '' END AS outer_code
+    FROM catalog_listing c
+    JOIN catalog_shop s ON s.id = c.shop_id AND s.is_active AND s.channel <> 'file'
+    JOIN channels_sync_shopcredential k ON k.shop_id = s.id AND k.options ->> 'push_stock' = 'on'
+    WHERE NOT (c.code_type = 'outer_code' AND c.platform_sku_id <> '' AND EXISTS (
+        SELECT 1 FROM catalog_listing d WHERE d.shop_id = c.shop_id AND d.code_type = 'sku_id'
+        AND d.code = c.platform_sku_id))
+"""
+
+# Lines as bought in orders placed since a listing's figure was told; %(until)s bounds them.
+_SOLD: Final = """
+    recent AS (
+        SELECT o.shop_id, o.placed_at, l.platform_sku_id AS by_id, l.outer_code AS by_code,
+               l.quantity
+        FROM orders_salesorder o
+        JOIN orders_orderline l ON l.order_id = o.id AND l.bundle_line_id IS NULL
+        WHERE o.placed_at > (SELECT min(told_at) FROM target WHERE told IS NOT NULL)
+          AND o.placed_at <= %(until)s AND o.status <> 'canceled'
+    ), sold AS (
+        SELECT id, sum(quantity)::int AS quantity FROM (
+            SELECT t.id, r.quantity FROM target t JOIN recent r
+                ON r.shop_id = t.shop_id AND r.by_id = t.address AND r.placed_at > t.told_at
+            WHERE t.address <> ''
+            UNION ALL
+            SELECT t.id, r.quantity FROM target t JOIN recent r
+                ON r.shop_id = t.shop_id AND r.by_code = t.outer_code AND r.placed_at > t.told_at
+            WHERE t.outer_code <> '' AND (t.address = '' OR r.by_id = '')
+        ) AS lines GROUP BY id
+    )
+"""
+
+# An order leaves from one virtual warehouse: what a bundle is made of has to lie together.
+# While a figure is in a call, the channel is taken to show it.
+_FIGURES: Final = f"""
+    WITH target AS (
+        SELECT a.*, p.version, p.quantity AS figured, p.told, p.told_at, p.refused_until
+        FROM ({_ADDRESSED}) a
+        LEFT JOIN channels_sync_publishedstock p ON p.listing_id = a.id
+        WHERE %(all)s OR a.sku_id = ANY(%(skus)s) OR a.bundle_id IN (
+            SELECT bundle_id FROM catalog_bundlepart WHERE sku_id = ANY(%(skus)s))
+    ), {_SOLD}, part AS (
+        SELECT id, shop_id, sku_id, 1 AS pieces FROM target WHERE sku_id IS NOT NULL
+        UNION ALL
+        SELECT t.id, t.shop_id, b.sku_id, b.quantity FROM target t
+        JOIN catalog_bundlepart b ON b.bundle_id = t.bundle_id
+    ), served AS (
+        SELECT s.shop_id, v.id AS place FROM (SELECT DISTINCT shop_id FROM target) s
+        CROSS JOIN inventory_virtualwarehouse v
+        JOIN inventory_warehouse w ON w.id = v.warehouse_id AND w.is_active
+        WHERE NOT EXISTS (SELECT 1 FROM inventory_virtualwarehouse_shops x
+                          WHERE x.virtualwarehouse_id = v.id)
+           OR EXISTS (SELECT 1 FROM inventory_virtualwarehouse_shops x
+                      WHERE x.virtualwarehouse_id = v.id AND x.shop_id = s.shop_id)
+    ), whole AS (
+        SELECT part.id, served.place,
+               min(coalesce(l.on_hand - l.reserved, 0) / part.pieces) AS units
+        FROM part JOIN served ON served.shop_id = part.shop_id
+        LEFT JOIN inventory_stocklevel l
+            ON l.virtual_warehouse_id = served.place AND l.sku_id = part.sku_id
+        GROUP BY part.id, served.place
+    ), figure AS (
+        SELECT part.id, coalesce(sum(one.units), 0)::int AS quantity
+        FROM (SELECT DISTINCT id FROM part) part
+        LEFT JOIN whole one ON one.id = part.id GROUP BY part.id
+    )
+    SELECT t.id, t.shop_id, t.address, t.item, t.outer_code, coalesce(t.version, 0), t.figured,
+           coalesce(call.quantity, t.told - coalesce(sold.quantity, 0)), t.told_at,
+           t.refused_until, figure.quantity, m.id IS NOT NULL
+    FROM target t JOIN figure ON figure.id = t.id LEFT JOIN sold ON sold.id = t.id
+    LEFT JOIN channels_sync_outboundmessage m
+        ON m.subject = 'stock:' || t.id AND m.subject <> '' AND m.state = 'waiting'
+        AND m.payload ->> 'version' = t.version::text
+    LEFT JOIN LATERAL (
+        SELECT (c.payload ->> 'quantity')::int AS quantity FROM channels_sync_outboundmessage c
+        WHERE c.subject = 'stock:' || t.id AND c.subject <> '' AND c.state = 'waiting'
+          AND c.is_doubtful ORDER BY c.id DESC LIMIT 1) call ON true
+    ORDER BY t.id
+"""  # noqa: S608 - own constant text
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One listing's figure as just computed, beside what is on the books."""
+
+    listing: int
+    shop_id: int
+    platform_sku_id: str
+    platform_item_id: str
+    outer_code: str
+    version: int
+    figured: int | None
+    shown: int | None
+    """What the channel shows by our books; None where nobody knows."""
+    told_at: datetime | None
+    refused_until: datetime | None
+    quantity: int
+    is_waiting: bool
+    """The figure of ``version`` waits to be told."""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether the channel has to be told, and is not about to be."""
+        return self.quantity != self.shown and not (
+            self.is_waiting and self.quantity == self.figured
+        )
+
+    @property
+    def is_moot(self) -> bool:
+        """Whether what waits need not be told any more."""
+        return self.is_waiting and self.quantity == self.shown
+
+
+def publish_stock(sku_ids: Collection[int] | None = None, *, now: datetime | None = None) -> int:
+    """Queue the figures that differ from what the channels show, for these SKUs (None: all).
+
+    Returns how many. One at a time: figures are computed and counted under one lock, so that
+    a higher version always is a later look.
+    """
+    now = now or clock_now()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        found = _figures(sku_ids, now=now)
+        moot = [figure for figure in found if figure.is_moot]
+        news = [figure for figure in found if figure.is_news]
+        outbox.supersede([f"stock:{figure.listing}" for figure in moot + news], now=now)
+        _count(news, now=now)
+        _queue(news, now=now)
+    return len(news)
+
+
+def _figures(sku_ids: Collection[int] | None, *, now: datetime) -> list[Figure]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _FIGURES,
+            {"all": sku_ids is None, "skus": list(sku_ids or ()), "until": now + SETTLED},
+        )
+        return [Figure(*row) for row in cursor.fetchall()]
+
+
+def _count(news: Sequence[Figure], *, now: datetime) -> None:
+    """One more version of each figure."""
+    if not news:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO channels_sync_publishedstock AS p "
+            "(listing_id, version, quantity, computed_at, told_version, refusal) "
+            "SELECT v.listing, v.version, v.quantity, %s, 0, '' "
+            "FROM unnest(%s::bigint[], %s::bigint[], %s::int[]) AS v(listing, version, quantity) "
+            "ON CONFLICT (listing_id) DO UPDATE SET version = excluded.version, "
+            "quantity = excluded.quantity, computed_at = excluded.computed_at "
+            "WHERE p.version < excluded.version",
+            [now, [f.listing for f in news], [f.version + 1 for f in news],
+             [f.quantity for f in news]],
+        )  # fmt: skip
+
+
+def _queue(news: Sequence[Figure], *, now: datetime) -> None:
+    if not news:
+        return
+    window = timedelta(seconds=settings.STOCK_WINDOW_SECONDS)
+    rows = [
+        (f.shop_id, f"stock:{f.listing}:{f.version + 1}", f"stock:{f.listing}", dumps(_payload(f)),
+         _due(f, now, window))
+        for f in news
+    ]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO channels_sync_outboundmessage (shop_id, kind, key, subject, payload, "
+            "state, created_at, due_at, tries, is_doubtful, error, settled_by, settled_reason) "
+            "SELECT shop, 'stock', key, subject, payload, 'waiting', %s, due, 0, false, '', '', '' "
+            "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[]) "
+            "AS v(shop, key, subject, payload, due) ON CONFLICT (key) DO NOTHING",
+            [now, *(list(column) for column in zip(*rows, strict=True))],
+        )
+
+
+def _payload(figure: Figure) -> dict[str, Any]:
+    return {
+        "listing": figure.listing,
+        "version": figure.version + 1,
+        "quantity": figure.quantity,
+        "platform_sku_id": figure.platform_sku_id,
+        "platform_item_id": figure.platform_item_id,
+        "outer_code": figure.outer_code,
+    }
+
+
+def _due(figure: Figure, now: datetime, window: timedelta) -> datetime:
+    """At most one figure a window, and none while the platform takes none."""
+    after = figure.told_at + window if figure.told_at else now
+    return max(now, after, figure.refused_until or now)
+
+
+def shown_now(row: PublishedStock) -> int | None:
+    """What the channel shows of one listing by our books; None where nobody knows."""
+    found = _shown([row.listing_id], until=clock_now() + SETTLED)
+    return found.get(row.listing_id)
+
+
+def _shown(listings: Sequence[int] | None, *, until: datetime,
+           told_before: datetime | None = None) -> dict[int, int]:  # fmt: skip
+    """What each listing shows by our books as of ``until``."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH target AS (SELECT a.*, p.told, p.told_at FROM ({_ADDRESSED}) a "  # noqa: S608 - own constant text
+            "JOIN channels_sync_publishedstock p ON p.listing_id = a.id AND p.told IS NOT NULL "
+            f"WHERE (%(all)s OR a.id = ANY(%(listings)s)) AND p.told_at <= %(before)s), {_SOLD} "
+            "SELECT t.id, t.told - coalesce(sold.quantity, 0) FROM target t "
+            "LEFT JOIN sold ON sold.id = t.id",
+            {"all": listings is None, "listings": list(listings or ()), "until": until,
+             "before": told_before or until},
+        )  # fmt: skip
+        return dict(cursor.fetchall())
+
+
+@transaction.atomic
+def carry_forward(*, now: datetime) -> int:
+    """Take what was sold up to a while ago off the books of figures told long ago."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+    to = now - SETTLED
+    shown = _shown(None, until=to, told_before=now - OLD_TELLING)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE channels_sync_publishedstock p SET told = v.shown, told_at = %s "
+            "FROM unnest(%s::bigint[], %s::int[]) AS v(listing, shown) "
+            "WHERE p.listing_id = v.listing AND p.told IS NOT NULL AND p.told_at <= %s",
+            [to, list(shown), list(shown.values()), now - OLD_TELLING],
+        )
+        return int(cursor.rowcount)
+
+
+class StockWatch:
+    """Finds the SKUs whose stock moved. Keeps its place in memory: the first look is a sweep."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+        self._swept_at: float | None = None
+
+    def step(self, *, now: datetime | None = None) -> str:
+        """Queue the figures of what moved since the last step; every minute, of everything."""
+        now = now or clock_now()
+        if not anybody_listens():
+            return "no shop is told figures"
+        if self._swept_at is None or time.monotonic() - self._swept_at >= SWEEP_SECONDS:
+            self._seen = _last_movement()
+            carry_forward(now=now)
+            queued = publish_stock(now=now)
+            self._swept_at = time.monotonic()
+            return f"{queued} figures queued, all looked at"
+        moved, self._seen = _moved_since(self._seen, now=now)
+        return f"{publish_stock(moved, now=now) if moved else 0} figures queued"
+
+
+def anybody_listens() -> bool:
+    """Whether any shop is told figures at all."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM channels_sync_shopcredential "
+            "WHERE options ->> 'push_stock' = 'on')"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def _last_movement() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(id), 0) FROM inventory_stockmovement")
+        return int(cursor.fetchone()[0])
+
+
+def _moved_since(seen: int, *, now: datetime) -> tuple[list[int], int]:
+    """(SKUs moved by movements younger than ``seen``, the youngest movement).
+
+    Movements a little older are looked at again as long as they are recent.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT l.sku_id, max(m.id) FROM inventory_stockmovement m "
+            "JOIN inventory_stocklevel l ON l.id = m.level_id WHERE m.id > %s "
+            "AND (m.id > %s OR m.created_at > %s) GROUP BY l.sku_id",
+            [seen - LATE, seen, now - RECENT],
+        )
+        rows = cursor.fetchall()
+    return [sku for sku, _ in rows], max([seen, *(last for _, last in rows)])

@@ -1,0 +1,100 @@
+"""From a row of the outbox to what a connector is told."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from channels_sync.contracts import (
+    AddressAnswer,
+    Memo,
+    ShipLine,
+    ShipNotice,
+    StockFigure,
+    StopAnswer,
+    StopOutcome,
+    Told,
+)
+from channels_sync.models import OutboundMessage, PublishedStock
+from ordercenter.pipeline import publishing
+
+
+class Moot(Exception):
+    """What was to be said is not true any more; something newer says it."""
+
+
+def read(message: OutboundMessage) -> Told:
+    """What the platform is to be told. Raises Moot."""
+    return READERS[message.kind](message)
+
+
+def _ship_notice(message: OutboundMessage) -> ShipNotice:
+    told = message.payload
+    lines = () if told["whole"] else tuple(
+        ShipLine(line["channel_line_id"], line["quantity"]) for line in told["lines"]
+    )  # fmt: skip
+    return ShipNotice(
+        key=message.key,
+        channel_number=told["channel_number"],
+        carrier=told["carrier"],
+        tracking_number=told["tracking_number"],
+        shipped_at=datetime.fromisoformat(told["shipped_at"]),
+        lines=lines,
+        others=tuple(told.get("others", ())),
+    )
+
+
+def _stock_figure(message: OutboundMessage) -> StockFigure:
+    """The figure of the version the message is for.
+
+    A rise is set: the platform may have given canceled pieces back by itself, and a difference
+    would count them twice. A fall is told as a difference where what is shown is known.
+    """
+    told = message.payload
+    row = PublishedStock.objects.filter(listing_id=told["listing"]).first()
+    if row is None or row.version != told["version"]:
+        raise Moot("已有更新的库存数字")
+    shown = None if message.is_doubtful else publishing.shown_now(row)
+    return StockFigure(
+        key=message.key,
+        platform_sku_id=told["platform_sku_id"],
+        platform_item_id=told["platform_item_id"],
+        outer_code=told["outer_code"],
+        quantity=told["quantity"],
+        believed=shown if shown is not None and told["quantity"] < shown else None,
+    )
+
+
+def _stop_answer(message: OutboundMessage) -> StopAnswer:
+    told = message.payload
+    return StopAnswer(
+        key=message.key,
+        channel_number=told["channel_number"],
+        refund_id=told["refund_id"],
+        outcome=StopOutcome(told["outcome"]),
+        words=told["words"],
+        amount=Decimal(told["amount"]),
+        channel_line_id=told["channel_line_id"],
+        version=told["version"],
+        tracking_number=told["tracking_number"],
+        carrier=told["carrier"],
+    )
+
+
+def _memo(message: OutboundMessage) -> Memo:
+    told = message.payload
+    return Memo(message.key, told["channel_number"], told["text"], told["flag"])
+
+
+def _address_answer(message: OutboundMessage) -> AddressAnswer:
+    told = message.payload
+    return AddressAnswer(message.key, told["channel_number"], told["approve"], told["words"])
+
+
+READERS: Final[Mapping[str, Callable[[OutboundMessage], Told]]] = {
+    OutboundMessage.Kind.SHIP: _ship_notice,
+    OutboundMessage.Kind.STOCK: _stock_figure,
+    OutboundMessage.Kind.STOP: _stop_answer,
+    OutboundMessage.Kind.MEMO: _memo,
+    OutboundMessage.Kind.ADDRESS: _address_answer,
+}
