@@ -5,6 +5,7 @@
 same public SDK (zsmhub/doudian-sdk); what no source tells is an option of the shop.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
@@ -12,12 +13,12 @@ from typing import Any, ClassVar, Final
 from channels_sync.connectors.base import (
     Node,
     loads_strict,
+    merged_note,
     optional_id,
     platform_error,
     reading_reply,
 )
 from channels_sync.connectors.douyin.wire import DouyinWire, number_or_text
-from channels_sync.connectors.notes import has_line, with_line
 from channels_sync.connectors.receivers import Cipher, Opened, open_all, same_receiver
 from channels_sync.contracts import (
     AddressAnswer,
@@ -176,13 +177,13 @@ class DouyinTelling(DouyinWire):
         """Add to the merchant's note and set the flag; both stay where they are right."""
         order = self.order(memo.channel_number)
         note, star = _note(order)
-        merged = with_line(note, memo.text, limit=MEMO_LENGTH)
+        merged = merged_note(note, memo.text, limit=MEMO_LENGTH)
         flag = star if memo.flag is None else memo.flag
-        if (merged, flag) == (note, star):
+        if merged is None and flag == star:
             return
         told = {
             "order_id": memo.channel_number,
-            "remark": merged,
+            "remark": note if merged is None else merged,
             "is_add_star": "false" if flag is None else "true",
         }
         if flag is not None:
@@ -203,7 +204,8 @@ class DouyinTelling(DouyinWire):
             return self._carries(told)
         if isinstance(told, Memo):
             note, star = _note(self.order(told.channel_number))
-            return has_line(note, told.text) and told.flag in (None, star)
+            noted = merged_note(note, told.text, limit=sys.maxsize) is None
+            return noted and told.flag in (None, star)
         return None
 
     # --- privacy ----------------------------------------------------------------------------
