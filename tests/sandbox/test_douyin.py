@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.applications import Starlette
 
 from ordercenter.sandbox.book import DONE, FINISHED, REFUSED, SHIPPED, Book, Order, ShopConfig
 from ordercenter.sandbox.platforms.douyin import bodies, gateway, wire
+from ordercenter.sandbox.shelf import AT_FIRST
 from tests.sandbox.callers import Bench, Clock, Wire
 from tests.sandbox.wires import Center, douyin, douyin_text, gaps, pusher_of, sample, vector
 
@@ -66,8 +68,7 @@ def test_the_gateway_takes_the_signatures_of_the_vectors(vector_id: str) -> None
 def test_without_a_sign_method_the_old_md5_counts() -> None:
     facts = vector("douyin-md5-legacy")
     assert (
-        wire.sign(facts["params"], facts["body"], facts["secret"])
-        == (facts["expected_signature"])
+        wire.sign(facts["params"], facts["body"], facts["secret"]) == (facts["expected_signature"])
     )
 
 
@@ -381,3 +382,302 @@ def test_a_push_that_is_not_answered_with_code_0_comes_again(bench: Bench) -> No
 def test_the_canonical_text_is_what_callers_sign() -> None:
     params = {"b": {"z": 1, "a": "A&B<C>加急😀"}, "a": [2, 1]}
     assert wire.canonical(params) == douyin_text(params)
+
+
+# Parcels
+
+
+def multi(bench: Bench, order: Order, packs: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    wish = {"order_id": order.number, "pack_list": packs, "request_id": "multi-1"}
+    return douyin(bench, "/order/logisticsAddMultiPack", wish | more)
+
+
+def three_pieces(bench: Bench) -> Order:
+    """A paid order of one line of three pieces."""
+    order = bench.sell_paid("DY01")[0]
+    while len(order.lines) > 1:
+        order = bench.sell_paid("DY01")[0]
+    order.lines[0].quantity = 3
+    return order
+
+
+def pieces(order: Order, count: int, number: str) -> dict[str, Any]:
+    return {
+        "shipped_order_info": [{"shipped_order_id": order.lines[0].line_id, "shipped_num": count}],
+        "company_code": "shunfeng",
+        "logistics_code": number,
+    }
+
+
+def test_a_line_goes_in_several_parcels_and_never_more_than_was_bought(bench: Bench) -> None:
+    order = three_pieces(bench)
+    too_many = [pieces(order, 2, "SF1"), pieces(order, 2, "SF2")]
+    assert multi(bench, order, too_many)["code"] == 50002
+    assert not order.shipments
+    said = multi(bench, order, [pieces(order, 2, "SF1"), pieces(order, 1, "SF2")])
+    packs = [row["pack_id"] for row in said["data"]["pack_list"]]
+    assert len(set(packs)) == 2
+    assert order.state == SHIPPED
+    again = multi(bench, order, [pieces(order, 2, "SF1"), pieces(order, 1, "SF2")])
+    assert [row["pack_id"] for row in again["data"]["pack_list"]] == packs
+    assert [s.quantities for s in order.shipments] == [
+        {order.lines[0].line_id: 2}, {order.lines[0].line_id: 1},
+    ]  # fmt: skip
+    listed = bodies.order_body(bench.shop("DY01"), order)["logistics_info"]
+    assert [row["product_info"][0]["product_count"] for row in listed] == [2, 1]
+
+
+def test_pieces_left_over_keep_the_order_part_shipped(bench: Bench) -> None:
+    order = three_pieces(bench)
+    wish = pieces(order, 2, "SF1") | {"order_id_list": [order.number], "request_id": "r1"}
+    assert douyin(bench, "/order/logisticsAddSinglePack", wish)["code"] == 10000
+    assert bodies.order_body(bench.shop("DY01"), order)["order_status"] == 101
+    rest = pieces(order, 2, "SF2") | {"order_id_list": [order.number], "request_id": "r2"}
+    assert douyin(bench, "/order/logisticsAddSinglePack", rest)["code"] == 50002
+    assert [s.tracking_number for s in order.shipments] == ["SF1"]
+
+
+def test_an_open_refund_stops_several_parcels_too(bench: Bench) -> None:
+    order = three_pieces(bench)
+    bench.market.ask_refund(order)
+    assert multi(bench, order, [pieces(order, 3, "SF1")])["code"] == 50002
+    assert multi(bench, order, [pieces(order, 3, "SF1")], is_reject_refund=True)["code"] == 10000
+
+
+def test_a_waybill_is_changed_once_there_is_one(bench: Bench) -> None:
+    order = bench.sell_paid("DY01")[0]
+    wish = {"order_id": order.number, "company_code": "zhongtong", "logistics_code": "ZT9"}
+    assert douyin(bench, "/order/logisticsEdit", wish)["code"] == 50002
+    ship(bench, order)
+    assert douyin(bench, "/order/logisticsEdit", wish)["code"] == 10000
+    assert [(s.carrier_code, s.tracking_number) for s in order.shipments] == [("zhongtong", "ZT9")]
+    assert bench.book.records["reshipment"][-1]["before"] == ["SF1"]
+
+
+def test_the_companies_can_be_asked_for(bench: Bench) -> None:
+    rows = douyin(bench, "/order/logisticsCompanyList", {})["data"]
+    assert {"shunfeng", "zhongtong"} <= {row["code"] for row in rows}
+
+
+# Stock
+
+
+def listed(bench: Bench, turn: int = 0) -> tuple[int, int]:
+    """Product and SKU id of something the shop sells."""
+    found = [x for x in bench.shop("DY01").listed if x.platform_sku_id is not None][turn]
+    return bodies.product_of("DY01", found.goods), int(found.platform_sku_id or 0)
+
+
+def sync(bench: Bench, **wish: Any) -> dict[str, Any]:
+    product, sku = listed(bench)
+    return douyin(bench, "/sku/syncStock", {"product_id": product, "sku_id": sku} | wish)
+
+
+def shown(bench: Bench) -> int:
+    return int(bench.book.records["stock"][-1]["shown"])
+
+
+def test_a_figure_is_set_or_changed_and_a_change_has_its_effect_once(bench: Bench) -> None:
+    assert not gaps(sample("douyin/sku_syncStock_ok.json"), sync(bench, stock_num=12))
+    change = {"stock_num": -2, "incremental": True, "idempotent_id": "k1"}
+    assert sync(bench, **change)["code"] == 10000
+    assert shown(bench) == 10
+    again = sync(bench, **change)
+    assert (again["code"], again["sub_code"]) == (40003, "isv.idempotent-id-existed")
+    assert shown(bench) == 10
+
+
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        ({"stock_num": 1, "incremental": True}, 40002),
+        ({"stock_num": -1}, 50002),
+        ({"stock_num": "5"}, 40004),
+        ({}, 40002),
+        ({"stock_num": 1, "sku_id": 1}, 50002),
+        ({"stock_num": 1, "product_id": 1}, 50002),
+    ],
+)
+def test_a_bad_figure_is_refused_and_shows_nothing(
+    bench: Bench, wish: dict[str, Any], code: int
+) -> None:
+    assert sync(bench, **wish)["code"] == code
+    assert not bench.book.records["stock"]
+
+
+def test_a_sale_lowers_the_figure_and_a_restart_remembers_it(tmp_path: Path) -> None:
+    bench = Bench(data_dir=tmp_path)
+    sync(bench, stock_num=50)
+    order = bench.sell("DY01")[0]
+    line = order.lines[0]
+    sold = next(x for x in bench.shop("DY01").listed if x.platform_sku_id == line.platform_sku_id)
+    product = bodies.product_of("DY01", sold.goods)
+    wish = {"product_id": product, "sku_id": int(line.platform_sku_id or 0), "stock_num": 1}
+    raised = wish | {"incremental": True, "idempotent_id": "k1"}
+    douyin(bench, "/sku/syncStock", raised)
+    assert shown(bench) == AT_FIRST - line.quantity + 1
+    bench.book.close()
+    again = Bench(data_dir=tmp_path, clock=bench.clock)
+    assert douyin(again, "/sku/syncStock", raised)["sub_code"] == "isv.idempotent-id-existed"
+    douyin(again, "/sku/syncStock", raised | {"idempotent_id": "k2"})
+    assert shown(again) == AT_FIRST - line.quantity + 2
+    again.book.close()
+
+
+def test_a_batch_of_figures_is_taken_whole_or_not_at_all(bench: Bench) -> None:
+    product, sku = listed(bench)
+    rows = [{"sku_id": sku, "sku_type": 0, "stock_num": 7}]
+    wish = {"product_id": product, "incremental": False, "sku_sync_list": rows}
+    bad = wish | {"sku_sync_list": [*rows, {"sku_id": 1, "sku_type": 0, "stock_num": 3}]}
+    assert douyin(bench, "/sku/syncStockBatch", bad)["code"] == 50002
+    assert not bench.book.records["stock"]
+    assert douyin(bench, "/sku/syncStockBatch", wish)["code"] == 10000
+    assert shown(bench) == 7
+
+
+# Notes, addresses, after-sales
+
+
+def remark(bench: Bench, order: Order, text: str, **more: str) -> dict[str, Any]:
+    return douyin(bench, "/order/addOrderRemark", {"order_id": order.number, "remark": text} | more)
+
+
+def test_a_note_has_sixty_characters_and_does_not_move_the_order(bench: Bench) -> None:
+    order = bench.sell_paid("DY01")[0]
+    moved = order.modified
+    bench.clock.pass_by(60)
+    assert remark(bench, order, "备" * 60, is_add_star="true", star="5")["code"] == 10000
+    assert (order.memo, order.flag, order.modified) == ("备" * 60, 5, moved)
+    assert remark(bench, order, "备" * 61)["code"] == 50002
+    assert remark(bench, order, "x", is_add_star="true", star="6")["code"] == 40004
+    assert remark(bench, order, "后写的")["code"] == 10000
+    assert (order.memo, order.flag) == ("后写的", 5)
+
+
+def wish_address(bench: Bench, order: Order, **more: Any) -> dict[str, Any]:
+    return bench.control("address_ask", shop=order.shop, number=order.number, **more)
+
+
+def confirm(bench: Bench, order: Order, said: int) -> dict[str, Any]:
+    wish = {"order_id": order.number, "is_approved": said}
+    return douyin(bench, "/order/addressConfirm", wish)
+
+
+def test_a_wish_for_another_address_is_pushed_and_answered(bench: Bench) -> None:
+    order = bench.sell_paid("DY01")[0]
+    assert confirm(bench, order, 0)["code"] == 50002
+    pusher = pusher_of(bench, "douyin.pushing")
+    Center({"code": 0}).take(pusher.outgoing)
+    before = order.receiver
+    assert wish_address(bench, order)["answer_by"] == bench.clock.now + 12 * 3600
+    center = Center({"code": 0})
+    center.take(pusher.outgoing)
+    asked = next(entry for [entry] in center.bodies() if entry["tag"] == "111")
+    told = json.loads(asked["data"])["receiver_msg"]
+    assert json.loads(told["addr"])["province"]["name"] != ""
+    assert confirm(bench, order, 7)["code"] == 40004
+    assert confirm(bench, order, 1003)["code"] == 10000
+    assert order.receiver is before
+    wish_address(bench, order)
+    wanted = order.extra["address_wish"]["receiver"]
+    assert confirm(bench, order, 0)["code"] == 10000
+    assert order.receiver.address == wanted["address"]
+    assert [row["approve"] for row in bench.book.records["address_answer"]] == [False, True]
+
+
+def test_silence_is_a_yes_after_its_time(bench: Bench) -> None:
+    order = bench.sell_paid("DY01")[0]
+    wish_address(bench, order, silence=100)
+    bench.clock.pass_by(99)
+    bench.market.tick()
+    assert "address_wish" in order.extra
+    bench.clock.pass_by(2)
+    bench.market.tick()
+    assert bench.book.records["address_answer"][-1]["by"] == "platform"
+    assert order.address_version == 2
+
+
+def asked(bench: Bench) -> Order:
+    order = bench.sell_paid("DY01")[0]
+    bench.market.ask_refund(order)
+    return order
+
+
+def operate(bench: Bench, kind: int, **item: Any) -> dict[str, Any]:
+    return douyin(bench, "/afterSale/operate", {"type": kind, "items": [item]})
+
+
+def test_an_after_sale_is_settled_by_its_version(bench: Bench) -> None:
+    order = asked(bench)
+    refund = order.refunds[0]
+    detail = douyin(bench, "/afterSale/Detail", {"after_sale_id": int(refund.refund_id)})
+    info = detail["data"]["process_info"]["after_sale_info"]
+    assert (info["after_sale_id"], info["after_sale_status"]) == (int(refund.refund_id), 6)
+    stale = operate(bench, 201, aftersale_id=refund.refund_id, update_time=info["update_time"] - 1)
+    assert (stale["code"], stale["data"]["items"][0]["status_code"]) == (10001, 1)
+    assert refund.state == "asked"
+    good = operate(bench, 201, aftersale_id=refund.refund_id, update_time=info["update_time"])
+    assert (good["code"], refund.state) == (10000, DONE)
+    assert bench.book.records["stop_answer"][-1]["refund_id"] == refund.refund_id
+    assert operate(bench, 999, aftersale_id=refund.refund_id)["code"] == 40004
+    assert douyin(bench, "/afterSale/Detail", {"after_sale_id": 1})["code"] == 50002
+
+
+def test_a_refusal_needs_its_reason(bench: Bench) -> None:
+    refund = asked(bench).refunds[0]
+    assert operate(bench, 202, aftersale_id=refund.refund_id)["code"] == 10001
+    operate(bench, 202, aftersale_id=refund.refund_id, reason="已发货", remark="已交快递")
+    assert refund.state == REFUSED
+
+
+def test_a_parcel_on_its_way_is_stopped_and_another_is_not(bench: Bench) -> None:
+    order = bench.sell_paid("DY01")[0]
+    ship(bench, order)
+    bench.market.ask_refund(order)
+    target = {"company_code": "shunfeng", "tracking_no": "SF1"}
+    wish = {
+        "after_sale_id": int(order.refunds[0].refund_id),
+        "op_from": 1,
+        "intercept_targets": [target, target | {"tracking_no": "SF2"}],
+    }
+    said = douyin(bench, "/afterSale/applyLogisticsIntercept", wish)["data"]
+    assert [row["is_success"] for row in said["intercept_results"]] == [True, False]
+    assert (said["success_count"], said["failed_count"]) == (1, 1)
+    empty = wish | {"intercept_targets": []}
+    assert douyin(bench, "/afterSale/applyLogisticsIntercept", empty)["code"] == 40002
+
+
+# Receivers
+
+
+def test_opening_has_a_quota_and_masking_has_none(bench: Bench) -> None:
+    bench.shop("DY01").options["decrypt_quota"] = "2"
+    order = bench.sell_paid("DY01")[0]
+    facts = bodies.order_body(bench.shop("DY01"), order)
+    names = ("encrypt_post_receiver", "encrypt_post_tel")
+    ciphers = [facts[name] for name in names] + [facts["post_addr"]["encrypt_detail"]]
+    wish = {"cipher_infos": [{"auth_id": order.number, "cipher_text": c} for c in ciphers]}
+    masked = douyin(bench, "/order/batchSensitive", wish)["data"]["decrypt_infos"]
+    assert [info["err_no"] for info in masked] == [0, 0, 0]
+    assert all("*" in info["decrypt_text"] for info in masked)
+    opened = douyin(bench, "/order/batchDecrypt", wish)["data"]["decrypt_infos"]
+    assert [info["err_no"] for info in opened] == [0, 0, 300021]
+    assert (opened[1]["decrypt_text"], opened[2]["decrypt_text"]) == (order.receiver.phone, "")
+    bench.clock.pass_by(86_401)
+    token = douyin(bench, "/order/batchDecrypt", wish)["data"]["decrypt_infos"]
+    assert [info["err_no"] for info in token] == [0, 0, 300021]
+    many = {"cipher_infos": wish["cipher_infos"] * 17}
+    assert douyin(bench, "/order/batchDecrypt", many)["code"] == 40004
+
+
+def test_orders_are_listed_by_their_creation(bench: Bench) -> None:
+    order = bench.sell_paid("DY01")[0]
+    bench.clock.pass_by(3600)
+    bench.book.touch(order)
+    new = bench.sell("DY01")[0]
+    wish = {"page": 0, "size": 100, "order_by": "create_time", "order_asc": True}
+    at = int(order.created)
+    span = {"create_time_start": at - 5, "create_time_end": at + 5}
+    found = douyin(bench, "/order/searchList", wish | span)["data"]["shop_order_list"]
+    assert [row["order_id"] for row in found] == [order.number]
+    assert new.number != order.number
