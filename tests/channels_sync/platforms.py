@@ -15,7 +15,7 @@ import httpx
 
 from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.base import make_client
-from channels_sync.contracts import Connector, ShopAccess, Window
+from channels_sync.contracts import Connector, OpenLine, ShopAccess, Window
 
 REFERENCE = Path(__file__).parent.parent / "data" / "reference"
 PAYLOADS = REFERENCE / "payloads"
@@ -31,6 +31,17 @@ def payload(channel: str, name: str) -> dict[str, Any]:
     return document
 
 
+class Renewing(OpenLine):
+    """A line that has another token whenever one is asked for."""
+
+    def __init__(self) -> None:
+        self.stale: list[str] = []
+
+    def renew(self, stale_token: str) -> str:
+        self.stale.append(stale_token)
+        return f"{stale_token}-renewed"
+
+
 class Platform:
     """One channel's gateway. ``orders`` and ``refunds`` are newest first; ``calls`` is the log."""
 
@@ -44,6 +55,7 @@ class Platform:
         self.answers: dict[str, Answer] = {}
         self.before: Callable[[str, dict[str, str]], None] = lambda method, query: None
         self.requests: list[httpx.Request] = []
+        self.line = Renewing()
 
     def connector(self, **options: str) -> Connector:
         access = ShopAccess(
@@ -55,7 +67,7 @@ class Platform:
             options=options,
         )
         client = make_client(transport=httpx.MockTransport(self._handle))
-        return CONNECTORS[self.channel](access, client, lambda: NOW)
+        return CONNECTORS[self.channel](access, client, lambda: NOW, line=self.line)
 
     def _handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -76,6 +88,11 @@ class Platform:
 
     def parse(self, request: httpx.Request) -> tuple[str, dict[str, str]]:
         raise NotImplementedError
+
+    def token_of(self, request: httpx.Request) -> str:
+        """The token a request was sent with."""
+        form = dict(parse_qsl(request.content.decode()))
+        return form.get("session") or form["access_token"]
 
     def answer(self, method: str, query: Mapping[str, str]) -> dict[str, Any]:
         raise NotImplementedError
@@ -215,6 +232,9 @@ class Pinduoduo(Platform):
     def parse(self, request: httpx.Request) -> tuple[str, dict[str, str]]:
         query = json.loads(request.content)
         return query["type"], query
+
+    def token_of(self, request: httpx.Request) -> str:
+        return str(json.loads(request.content)["access_token"])
 
     def page_of(self, query: Mapping[str, str]) -> str:
         return query["page"]

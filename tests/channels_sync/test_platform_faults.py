@@ -19,7 +19,14 @@ from channels_sync.contracts import (
     TryLater,
     WebhookRequest,
 )
-from tests.channels_sync.platforms import NOW, PAYLOADS, PLATFORMS, WINDOW, Platform
+from tests.channels_sync.platforms import (
+    NOW,
+    PAYLOADS,
+    PLATFORMS,
+    WINDOW,
+    Platform,
+    payload,
+)
 
 every_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=[p.channel for p in PLATFORMS])
 PlatformType = type[Any]
@@ -57,7 +64,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("answer", "code"), FAULTS.values(), ids=FAULTS.keys())
 def test_a_fault_on_the_way_is_tried_later(platform: PlatformType, answer: Any, code: str) -> None:
     with pytest.raises(TryLater) as failure:
-        list(failing(platform, answer).connector().pull(WINDOW))
+        list(failing(platform, answer).connector().pull("orders", WINDOW))
     assert failure.value.error.klass is ErrorClass.PLATFORM
     assert failure.value.error.code == code
     assert not failure.value.outcome_unknown
@@ -68,7 +75,7 @@ def test_a_fault_on_the_way_is_tried_later(platform: PlatformType, answer: Any, 
 def test_a_429_says_how_long_to_wait(platform: PlatformType, header: str, wait: int | None) -> None:
     answer = httpx.Response(429, headers={"retry-after": header})
     with pytest.raises(TryLater) as failure:
-        list(failing(platform, answer).connector().pull(WINDOW))
+        list(failing(platform, answer).connector().pull("orders", WINDOW))
     assert failure.value.error.klass is ErrorClass.RATE_LIMITED
     assert failure.value.wait == wait
 
@@ -97,8 +104,33 @@ def test_an_error_inside_http_200_is_raised_by_its_class(
     assert told is not None
     lasting = told.klass in {ErrorClass.AUTH, ErrorClass.BUSINESS}
     with pytest.raises(Rejected if lasting else TryLater) as failure:
-        list(shop.connector().pull(WINDOW))
+        list(shop.connector().pull("orders", WINDOW))
     assert failure.value.error == told
+
+
+STALE = {
+    "taobao": payload("taobao", "error_invalid_session"),
+    "jd": payload("jd", "error_invalid_token"),
+    "pinduoduo": payload("pinduoduo", "error_access_token_expired"),
+}
+
+
+@every_platform
+def test_a_stale_token_is_renewed_once_in_the_middle_of_a_list(platform: PlatformType) -> None:
+    """The call is made again with the new token, signed anew, and no page is lost."""
+    shop: Platform = platform(orders=250)
+    tokens: list[str] = []
+
+    def expire(method: str, query: dict[str, str]) -> None:
+        tokens.append(shop.token_of(shop.requests[-1]))
+        stale = len(tokens) > 2 and tokens[-1] == "a-token"
+        shop.answers = {platform.list_method: STALE[platform.channel]} if stale else {}
+
+    shop.before = expire
+    pages = list(shop.connector().pull("orders", WINDOW))
+    assert {m.channel_number for page in pages for m in page.messages} == shop.numbers()
+    assert shop.line.stale == ["a-token"]
+    assert tokens == ["a-token"] * 3 + ["a-token-renewed"] * 2
 
 
 @every_platform
@@ -116,7 +148,7 @@ def test_no_http_push_is_believed(platform: PlatformType) -> None:
         connector.verify(push)
     (row,) = connector.split(push)
     assert (row.kind, row.body) == (MessageKind.UNREADABLE, push.body)
-    assert connector.acknowledge(push).status == 404
+    assert connector.acknowledge(push, duplicate=False).status == 404
 
 
 @every_platform

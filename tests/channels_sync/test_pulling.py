@@ -14,14 +14,14 @@ every_platform = pytest.mark.parametrize("platform", PLATFORMS, ids=[p.channel f
 PlatformType = type[Any]
 
 
-def numbers(pages: Iterable[Page], kind: MessageKind = MessageKind.ORDER) -> list[str]:
-    return [m.channel_number for page in pages for m in page.messages if m.kind is kind]
+def numbers(pages: Iterable[Page]) -> list[str]:
+    return [message.channel_number for page in pages for message in page.messages]
 
 
 @every_platform
 def test_pages_come_from_the_last_to_the_first(platform: PlatformType) -> None:
     shop: Platform = platform(orders=250)
-    pages = list(shop.connector().pull(WINDOW))
+    pages = list(shop.connector().pull("orders", WINDOW))
     assert [page.number for page in pages] == [3, 2, 1]
     assert {page.of for page in pages} == {3}
     assert shop.pages(platform.list_method) == [1, 3, 2, 1]  # the first one counts
@@ -30,29 +30,31 @@ def test_pages_come_from_the_last_to_the_first(platform: PlatformType) -> None:
 
 
 @every_platform
-def test_refunds_follow_the_orders(platform: PlatformType) -> None:
+def test_each_feed_brings_its_own_kind(platform: PlatformType) -> None:
     shop: Platform = platform(orders=2, refunds=3)
-    pages = list(shop.connector().pull(WINDOW))
-    kinds = [message.kind for page in pages for message in page.messages]
-    assert kinds[:2] == [MessageKind.ORDER] * 2
-    assert set(kinds[2:]) == {MessageKind.REFUND}
-    refunds = {m.body for page in pages for m in page.messages if m.kind is MessageKind.REFUND}
-    assert len(refunds) == 3
-    for body in refunds:
-        draft = shop.connector().read_refund(body)
+    orders, refunds = (
+        [message for page in shop.connector().pull(feed, WINDOW) for message in page.messages]
+        for feed in ("orders", "refunds")
+    )
+    assert [message.kind for message in orders] == [MessageKind.ORDER] * 2
+    assert {message.kind for message in refunds} == {MessageKind.REFUND}
+    assert len({message.body for message in refunds}) == 3
+    for message in refunds:
+        draft = shop.connector().read_refund(message.body)
         assert draft.intercept_shipping
-        assert draft.channel_number in numbers(pages, MessageKind.REFUND)
+        assert draft.channel_number == message.channel_number
 
 
 @every_platform
 def test_an_empty_window_is_read_to_its_end(platform: PlatformType) -> None:
-    assert numbers(platform().connector().pull(WINDOW)) == []
+    for feed in ("orders", "refunds"):
+        assert numbers(platform().connector().pull(feed, WINDOW)) == []
 
 
 @every_platform
 def test_every_pulled_order_can_be_read(platform: PlatformType) -> None:
     shop: Platform = platform(orders=3)
-    for page in shop.connector().pull(WINDOW):
+    for page in shop.connector().pull("orders", WINDOW):
         for message in page.messages:
             assert shop.connector().read(message.body).channel_number == message.channel_number
 
@@ -69,7 +71,7 @@ def test_an_order_that_changes_while_paging_is_not_missed(platform: PlatformType
             gone.add(shop.number(shop.orders.pop(10)))
 
     shop.before = leave
-    seen = set(numbers(shop.connector().pull(WINDOW)))
+    seen = set(numbers(shop.connector().pull("orders", WINDOW)))
     assert len(gone) == 2
     assert seen >= everyone - gone
 
@@ -91,7 +93,7 @@ def test_pages_that_do_not_add_up_are_asked_again_later(platform: PlatformType) 
     shop.answer = short  # type: ignore[method-assign, assignment]
     # Page 2 repeats what page 3 gave and hides 60 orders.
     with pytest.raises(TryLater, match="incomplete"):
-        list(shop.connector().pull(WINDOW))
+        list(shop.connector().pull("orders", WINDOW))
 
 
 def test_a_last_page_that_promises_another_is_followed_forward() -> None:
@@ -104,7 +106,7 @@ def test_a_last_page_that_promises_another_is_followed_forward() -> None:
             late.clear()
 
     shop.before = arrive
-    pages = list(shop.connector().pull(WINDOW))
+    pages = list(shop.connector().pull("orders", WINDOW))
     assert set(numbers(pages)) == shop.numbers()
     assert len(shop.numbers()) == 249
 
@@ -115,7 +117,7 @@ def test_a_list_that_never_ends_is_stopped() -> None:
     content = answer["trades_sold_increment_get_response"] | {"has_next": True, "total_results": 1}
     shop.answers[Taobao.list_method] = {"trades_sold_increment_get_response": content}
     with pytest.raises(TryLater, match="page_cap"):
-        list(shop.connector().pull(WINDOW))
+        list(shop.connector().pull("orders", WINDOW))
     assert len(shop.calls) <= 102
 
 
@@ -136,7 +138,7 @@ def test_a_window_with_too_many_pages_is_halved() -> None:
                 shop.orders = shop.orders[:5]
 
     shop.before = thin_out
-    assert len(numbers(shop.connector().pull(WINDOW))) == 10
+    assert len(numbers(shop.connector().pull("orders", WINDOW))) == 10
     whole, first, second = asked
     assert (first[0], second[1]) == whole
     assert first[1] == second[0]
@@ -146,7 +148,7 @@ def test_a_window_with_too_many_pages_is_halved() -> None:
 def test_one_broken_order_on_a_page_leaves_the_others_readable(platform: PlatformType) -> None:
     shop: Platform = platform(orders=100)
     shop.orders[40] = {"nothing": "of use"}
-    messages = [m for page in shop.connector().pull(WINDOW) for m in page.messages]
+    messages = [m for page in shop.connector().pull("orders", WINDOW) for m in page.messages]
     assert len(messages) == 100
     broken = [m for m in messages if not m.channel_number]
     assert len(broken) == 1
@@ -156,7 +158,7 @@ def test_one_broken_order_on_a_page_leaves_the_others_readable(platform: Platfor
 
 def test_a_long_window_is_cut_into_spans_the_platform_takes() -> None:
     shop = Pinduoduo()
-    list(shop.connector().pull(Window(WINDOW.end - timedelta(minutes=70), WINDOW.end)))
+    list(shop.connector().pull("orders", Window(WINDOW.end - timedelta(minutes=70), WINDOW.end)))
     spans = [
         (int(query["start_updated_at"]), int(query["end_updated_at"]))
         for method, query in shop.calls
@@ -191,4 +193,4 @@ def test_a_total_that_is_missing_is_no_empty_window() -> None:
         200, json={"trades_sold_increment_get_response": {"request_id": "1"}}
     )
     with pytest.raises(TryLater, match="bad_body"):
-        list(shop.connector().pull(WINDOW))
+        list(shop.connector().pull("orders", WINDOW))

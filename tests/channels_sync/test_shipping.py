@@ -124,7 +124,8 @@ def test_a_refusal_of_the_token_is_no_question_about_the_parcel(platform: Platfo
     with pytest.raises(Rejected) as refusal:
         shop.connector().ship(notice(shop))
     assert refusal.value.error.klass is ErrorClass.AUTH
-    assert len(shop.calls) == 1
+    assert [method for method, _ in shop.calls] == [platform.ship_method] * 2
+    assert shop.line.stale == ["a-token"]  # the other token was refused as well
 
 
 @every_platform
@@ -149,19 +150,26 @@ def test_a_success_flag_that_is_not_true_is_no_success(platform: PlatformType) -
 @every_platform
 def test_an_unknown_carrier_is_refused_until_the_shop_names_it(platform: PlatformType) -> None:
     shop: Platform = platform()
+    shop.answers[platform.detail_method] = shop.shipped("")
     with pytest.raises(Rejected, match="unknown_carrier"):
         shop.connector().ship(notice(shop, carrier="pigeon"))
-    assert not shop.calls
+    assert platform.ship_method not in {method for method, _ in shop.calls}
     shop.connector(**{"carrier.pigeon": "4711"}).ship(notice(shop, carrier="pigeon"))
-    ((_, query),) = shop.calls
+    method, query = shop.calls[-1]
+    assert method == platform.ship_method
     assert "4711" in query.values()
 
 
 def test_taobao_ships_named_lines_as_a_part() -> None:
     shop = Taobao()
+    detail = shop.shipped("")
+    rows = detail["trade_fullinfo_get_response"]["trade"]["orders"]["order"]
+    rows[:] = [{**rows[0], "oid": 2600000000000000101 + n, "num": 1} for n in range(2)]
+    shop.answers[Taobao.detail_method] = detail
     lines = (ShipLine("2600000000000000101", 1), ShipLine("2600000000000000102", 1))
     shop.connector().ship(notice(shop, lines=lines))
-    ((_, query),) = shop.calls
+    method, query = shop.calls[-1]
+    assert method == Taobao.ship_method
     assert query["is_split"] == "1"
     assert query["sub_tid"] == "2600000000000000101,2600000000000000102"
     assert query["company_code"] == "SF"
