@@ -1,4 +1,4 @@
-"""Each hour is compared with the platform's own list; what is missing comes in or is cried about."""
+"""Each hour is compared with the platform's own list; what is missing comes in or is said."""
 
 import json
 from collections.abc import Sequence
