@@ -18,13 +18,13 @@ from ordercenter.sandbox.ledger import Ledger
 from ordercenter.sandbox.market import Market
 from ordercenter.sandbox.platforms import (
     crm,
-    jd,
     miniprogram,
-    pinduoduo,
     shopify,
 )
 from ordercenter.sandbox.platforms.douyin import gateway as douyin
 from ordercenter.sandbox.platforms.douyin import pushing as douyin_pushing
+from ordercenter.sandbox.platforms.jd import gateway as jd
+from ordercenter.sandbox.platforms.pinduoduo import gateway as pinduoduo
 from ordercenter.sandbox.platforms.taobao import gateway as taobao
 from ordercenter.sandbox.platforms.wechat import pushing as wechat_pushing
 from ordercenter.sandbox.platforms.wechat import shop as wechat

@@ -17,7 +17,8 @@ Kinds inside the platform: ``token_expiry`` (by ``share`` of calls, or after eve
 ``late_detail`` (of ``share`` of the orders the detail is not there for ``late`` seconds),
 ``odd_shapes``, ``duplicates`` (``times`` as many), ``shuffle`` (a push waits up to ``late``
 seconds), ``silent_webhooks``, ``clock_skew`` (``offset`` seconds, in what is stamped and in
-what is accepted), ``promotion`` (``share`` of the goods may not be lowered in stock).
+what is accepted), ``promotion`` (``share`` of the goods may not be lowered in stock),
+``reset_socket`` (a message line is hung up, by ``share`` of looks, twenty a second).
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ CHANNELS: Final = (
     "crm_webhook",
 )
 EVERYWHERE: Final = "*"
+NO_REFRESH: Final = frozenset({"shopify", "crm_webhook"})
+"""Where no program gets a new token by itself: there tokens die by name only, never by ``*``."""
 # In this order they are tried; the first that strikes is served.
 LINE_KINDS: Final = (
     "throttle",
@@ -64,6 +67,7 @@ INNER_KINDS: Final = (
     "silent_webhooks",
     "clock_skew",
     "promotion",
+    "reset_socket",
 )
 KINDS: Final = frozenset(LINE_KINDS + INNER_KINDS)
 WHOLLY: Final = frozenset({"silent_webhooks", "clock_skew"})
@@ -108,6 +112,7 @@ NASTY: Final[tuple[tuple[str, str, Mapping[str, Any]], ...]] = (
     ("jd", "clock_skew", {"offset": -90}),
     ("pinduoduo", "clock_skew", {"offset": -45}),
     ("*", "promotion", {"share": 0.02}),
+    ("pinduoduo", "reset_socket", {"share": 0.001}),
 )
 
 
@@ -251,7 +256,7 @@ class Weather:
     def expires_token(self, platform: str) -> bool:
         """Whether with this call the tokens of ``platform`` die."""
         spell = self.spell(platform, "token_expiry")
-        if spell is None:
+        if spell is None or (spell.platform == EVERYWHERE and platform in NO_REFRESH):
             return False
         self._calls[platform] += 1
         if (calls := spell.number("calls")) and self._calls[platform] >= calls:

@@ -11,7 +11,8 @@ from starlette.types import ASGIApp
 
 from ordercenter.sandbox.app import Sandbox, build
 from ordercenter.sandbox.book import Book, Order, ShopConfig
-from ordercenter.sandbox.platforms import jd, pinduoduo
+from ordercenter.sandbox.platforms.jd import gateway as jd
+from ordercenter.sandbox.platforms.pinduoduo import gateway as pinduoduo
 from ordercenter.sandbox.platforms.taobao import gateway as taobao
 from ordercenter.sandbox.seller import Seller, load_seller
 from ordercenter.sandbox.wire import beijing

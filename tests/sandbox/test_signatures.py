@@ -6,7 +6,8 @@ import pytest
 from starlette.applications import Starlette
 
 from ordercenter.sandbox.book import Book, ShopConfig
-from ordercenter.sandbox.platforms import jd, pinduoduo
+from ordercenter.sandbox.platforms.jd import gateway as jd
+from ordercenter.sandbox.platforms.pinduoduo import gateway as pinduoduo
 from ordercenter.sandbox.platforms.taobao import gateway as taobao
 from ordercenter.sandbox.wire import beijing, read_beijing
 from tests.sandbox.callers import Bench, Clock, Wire, vectors

@@ -1,0 +1,1 @@
+"""JD's stand-in: gateway, orders, write-back, tokens."""

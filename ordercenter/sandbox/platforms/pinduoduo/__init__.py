@@ -1,0 +1,1 @@
+"""Pinduoduo's stand-in: gateway, orders, write-back, privacy, messages, tokens."""
