@@ -9,7 +9,8 @@ import pytest
 from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.base import dump_compact, loads_page
 from channels_sync.contracts import Connector, Document, Unreadable
-from channels_sync.management.commands.read_payload import NOBODY, document_json
+from channels_sync.documents import document_json
+from channels_sync.management.commands.read_payload import NOBODY
 from tests.channels_sync.platforms import PAYLOADS
 
 
