@@ -8,8 +8,8 @@ from ordercenter.api import health
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("ordercenter.pipeline.urls")),
-    path("", include("ordercenter.console.urls")),
     path("", include("ordercenter.warroom.urls")),
+    path("", include("ordercenter.console.urls")),
     path("api/", include("ordercenter.api.urls")),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

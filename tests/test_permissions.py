@@ -22,6 +22,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+from channels_sync.models import Backfill, CarrierCode, FeedCursor
 from fulfillment.carriers.account import seal_secrets
 from fulfillment.models import Parcel, Stage, StageTask
 from ordercenter.audit.models import Action, AuditRecord
@@ -43,6 +44,7 @@ SEERS: Final = OFFICE | {Role.CLERK}
 EVERYBODY: Final = set(Role)
 BOARD: Final = EVERYBODY - {Role.IT}
 HEALTH: Final = SUPERVISORS | {Role.IT, Role.CEO}
+IT: Final = {Role.IT}
 WORKERS: Final = SUPERVISORS | {Role.CLERK, Role.FINANCE, Role.PICKER, Role.PACKER}
 
 Answers = Mapping[str, int]
@@ -124,6 +126,18 @@ def decide(verb: str, expected: Answers, order: str = "held", **more: Any) -> Do
         f"{verb} {order}", expected, lambda w: f"/orders/{w.things[order].number}/decide/",
         "post", data,
     )  # fmt: skip
+
+
+def to_a_line(verb: str, expected: Answers, **more: str) -> Door:
+    """One thing done to the line of the own shop, as its page would post it."""
+
+    def data(world: World) -> dict[str, Any]:
+        facts = {"verb": verb, **more}
+        if "backfill" in more:
+            facts["backfill"] = world.backfill.pk
+        return facts
+
+    return Door(verb, expected, fixed("/shops/own-shop/act/"), "post", data)
 
 
 def fixed(path: str) -> Callable[[World], str]:
@@ -236,6 +250,70 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda _w: {"reason": "映射已补好，重新处理"},
         ),
     ),
+    "shops/new/": (
+        Door("platforms", answers(IT), fixed("/shops/new/")),
+        Door("name", answers(IT), fixed("/shops/new/?channel=jd")),
+        Door(
+            "make",
+            answers(IT, yes=302),
+            fixed("/shops/new/?channel=jd"),
+            "post",
+            lambda _w: {"code": "JD09", "name": "京东二店", "currency": "CNY"},
+        ),
+    ),
+    "shops/<slug:code>/": (
+        Door("page", answers(HEALTH), fixed("/shops/own-shop/")),
+        Door("line", answers(HEALTH), fixed("/shops/own-shop/?fragment=1")),
+        Door("records", answers(HEALTH), fixed("/shops/own-shop/?fragment=records")),
+        Door("progress", answers(HEALTH), fixed("/shops/own-shop/?fragment=backfill")),
+        Door("no such shop", answers(HEALTH, yes=404), fixed("/shops/none/")),
+    ),
+    "shops/<slug:code>/act/": (
+        Door("get", all_alike(405), fixed("/shops/own-shop/act/")),
+        to_a_line("poll", answers(HEALTH, yes=302)),
+        to_a_line("pull", answers(HEALTH, yes=422), number=""),
+        to_a_line("reconcile", answers(HEALTH, yes=422), hour="never"),
+        to_a_line("test", answers(IT, yes=422)),
+        to_a_line("pause", answers(IT, yes=302), reason="平台维护，先停一停"),
+        to_a_line("resume", answers(IT, yes=302)),
+        to_a_line("start", answers(IT, yes=302)),
+        to_a_line("mode", answers(IT, yes=302), mode="timed", interval="900"),
+        to_a_line("backfill", answers(IT, yes=302), start="2025-11-01T00:00",
+                  end="2025-11-01T01:00"),
+        to_a_line("cancel_backfill", answers(IT, yes=302), backfill="backfill"),
+        to_a_line("reset", answers(IT, yes=302), feed="orders", to="2025-11-01T00:00",
+                  reason="平台补发了旧订单"),
+        to_a_line("no such verb", answers(HEALTH, yes=404)),
+    ),
+    "shops/<slug:code>/setup/": (
+        Door("go on", answers(IT, yes=302), fixed("/shops/own-shop/setup/")),
+    ),
+    "shops/<slug:code>/setup/<slug:step>/": (
+        Door("credentials", answers(IT), fixed("/shops/own-shop/setup/access/")),
+        Door("authorization", answers(IT), fixed("/shops/own-shop/setup/authorize/")),
+        Door("test", answers(IT), fixed("/shops/own-shop/setup/test/")),
+        Door("no such step", answers(IT, yes=404), fixed("/shops/own-shop/setup/none/")),
+        Door(
+            "keep tokens",
+            answers(IT, yes=302),
+            fixed("/shops/own-shop/setup/authorize/"),
+            "post",
+            lambda _w: {"verb": "tokens", "access_token": "t"},
+        ),
+        Door(
+            "keep credentials",
+            answers(IT, yes=302),
+            fixed("/shops/own-shop/setup/access/"),
+            "post",
+            lambda _w: {"base_url": "https://gw.example.com/", "app_key": "k"},
+        ),
+    ),
+    "shops/<slug:code>/authorize/": (
+        Door("to the platform", answers(IT, yes=302), fixed("/shops/own-shop/authorize/")),
+    ),
+    "shops/<slug:code>/authorized/": (
+        Door("not asked for", answers(IT, yes=422), fixed("/shops/own-shop/authorized/?code=1")),
+    ),
     "api/orders/": (Door("list", answers(SEERS, anon=401), fixed("/api/orders/")),),
     "api/orders/<slug:number>/": (
         Door("in scope", answers(SEERS, anon=401), lambda w: f"/api/orders/{w.held.number}/"),
@@ -334,10 +412,9 @@ MODELS: Final[Mapping[str, Rights]] = {
     "catalog.bundle": Rights(SUPERVISORS, SUPERVISORS),
     "catalog.listing": Rights(SUPERVISORS, SUPERVISORS),
     "catalog.giftstrategy": Rights(SUPERVISORS, SUPERVISORS),
-    "catalog.shop": Rights(HEALTH, {Role.IT}),
+    "catalog.shop": Rights(HEALTH, {Role.IT}, add=False),
     "catalog.shopassignment": Rights(SUPERVISORS, SUPERVISORS, delete=True),
-    "channels_sync.shopcredential": Rights({Role.IT}, {Role.IT}),
-    "channels_sync.synccursor": Rights({Role.IT}, {Role.IT}, add=False),
+    "channels_sync.carriercode": Rights({Role.IT}, {Role.IT}, delete=True),
     "channels_sync.inboxmessage": Rights(HEALTH),
     "channels_sync.outboundmessage": Rights(HEALTH),
     "fulfillment.carrieraccount": Rights({Role.IT}, {Role.IT}),
@@ -476,6 +553,9 @@ REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
     "catalog.listing": lambda _w: make.ListingFactory.create(),
     "catalog.giftstrategy": lambda _w: make.GiftStrategyFactory.create(),
     "channels_sync.outboundmessage": lambda w: make.OutboundMessageFactory.create(shop=w.shop),
+    "channels_sync.carriercode": lambda _w: CarrierCode.objects.create(
+        channel="jd", carrier="sf", code="467"
+    ),
     "notices.robot": lambda _w: make.RobotFactory.create(),
     "inventory.stockmovement": lambda _w: make.StockMovementFactory.create(),
 }
@@ -517,6 +597,12 @@ def world() -> World:
     things: dict[str, Any] = {"shop": shop, "warehouse": warehouse, "clerk": users[Role.CLERK]}
     make.ShopCredentialFactory.create(shop=shop)
     make.SyncCursorFactory.create(shop=shop)
+    now = timezone.now()
+    FeedCursor.objects.create(shop=shop, feed="orders", position=now)
+    things["backfill"] = Backfill.objects.create(
+        shop=shop, start=now - timedelta(days=1), end=now, position=now, created_at=now,
+        state=Backfill.State.DONE,
+    )  # fmt: skip
     secrets = seal_secrets(secret="s" * 16, push_token="t" * 32)
     make.CarrierAccountFactory.create(code="sf", sealed=secrets)
     make.ShopAssignmentFactory.create(user=users[Role.CLERK], shop=shop)

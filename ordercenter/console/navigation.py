@@ -48,7 +48,7 @@ _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("scan", _("打包台"), "barcode_scanner", (Can.PACK,)),
     ("approvals", _("冻结审批"), "lock_open", (Can.ASK_TIER3, Can.APPROVE_TIER3)),
     ("warroom:board", _("作战看板"), "monitoring", (Can.VIEW_BOARD,)),
-    ("warroom:health", _("店铺健康"), "monitor_heart", (Can.VIEW_HEALTH,)),
+    ("warroom:health", _("店铺"), "storefront", (Can.VIEW_HEALTH,)),
 )
 
 
@@ -131,8 +131,7 @@ _ADMIN: Final[tuple[tuple[Promise, tuple[tuple[str, str, tuple[Can, ...]], ...]]
         _("平台与对接"),
         (
             ("catalog_shop", "storefront", (Can.EDIT_SHOPS,)),
-            ("channels_sync_shopcredential", "key", (Can.EDIT_SHOPS,)),
-            ("channels_sync_synccursor", "schedule", (Can.EDIT_SHOPS,)),
+            ("channels_sync_carriercode", "pin", (Can.EDIT_SHOPS,)),
             ("channels_sync_inboxmessage", "inbox", (Can.VIEW_HEALTH,)),
             ("channels_sync_outboundmessage", "outbox", (Can.VIEW_HEALTH,)),
             ("fulfillment_carrieraccount", "airport_shuttle", (Can.EDIT_SHOPS,)),

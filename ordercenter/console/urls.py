@@ -1,6 +1,6 @@
 from django.urls import path
 
-from ordercenter.console import approvals, orders, wall, work
+from ordercenter.console import approvals, orders, shop_setup, shops, wall, work
 
 urlpatterns = [
     path("", wall.home, name="home"),
@@ -16,4 +16,12 @@ urlpatterns = [
     path("work/scan/", work.scan_page, name="scan"),
     path("work/parcels/<int:pk>/label/", work.label, name="label"),
     path("work/parcels/<int:pk>/ship/", work.ship, name="ship"),
+    path("shops/new/", shop_setup.new_page, name="shop_new"),
+    # Whatever else is under shops/ is listed before: a code is any slug.
+    path("shops/<slug:code>/", shops.shop_page, name="shop"),
+    path("shops/<slug:code>/act/", shops.act, name="shop_act"),
+    path("shops/<slug:code>/setup/", shop_setup.continue_page, name="shop_setup"),
+    path("shops/<slug:code>/setup/<slug:step>/", shop_setup.step_page, name="shop_step"),
+    path("shops/<slug:code>/authorize/", shop_setup.go_authorize, name="shop_authorize"),
+    path("shops/<slug:code>/authorized/", shop_setup.authorized, name="shop_authorized"),
 ]

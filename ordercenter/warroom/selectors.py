@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any, Final
 
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Value
@@ -20,6 +19,7 @@ from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.replica import reading
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus, Tier
+from ordercenter.pipeline.health import MANY_FAILURES, Level, is_silent, level
 
 # Written as the partial index ``order_open`` writes it, so that the planner takes it.
 IS_OPEN: Final = ~Q(status__in=["shipped", "signed", "canceled"])
@@ -32,19 +32,6 @@ RUSH_ROWS: Final = 10
 INTERCEPTION_ROWS: Final = 8
 HOLD_ROWS: Final = 7
 SHOP_ROWS: Final = 8
-MANY_FAILURES: Final = 3
-
-
-class Level(StrEnum):
-    """How bad: the class of a row on the board."""
-
-    GOOD = ""
-    WARN = "warn"
-    BAD = "bad"
-
-
-def level(*, warn: bool, bad: bool) -> Level:
-    return Level.BAD if bad else Level.WARN if warn else Level.GOOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,12 +372,6 @@ def _shop_row(shop: Shop, now: datetime, day: Day) -> ShopRow:
         failures=cursor.failures if cursor else 0,
         silent=cursor is not None and is_silent(last_ok, cursor.interval_seconds),
     )
-
-
-def is_silent(last_ok: timedelta | None, interval_seconds: int) -> bool:
-    """Whether a shop has not been read for five intervals and five minutes."""
-    limit = max(timedelta(seconds=5 * interval_seconds), timedelta(minutes=5))
-    return last_ok is not None and last_ok > limit
 
 
 def _interceptions() -> list[Interception]:

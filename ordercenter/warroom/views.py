@@ -15,8 +15,9 @@ from ordercenter.core.clock import now
 from ordercenter.core.errors import NotFound
 from ordercenter.core.policy import Can, allows
 from ordercenter.core.replica import from_replica
+from ordercenter.pipeline import health as lines
 from ordercenter.pipeline import intake
-from ordercenter.warroom import health as lines
+from ordercenter.warroom import quarantine as dead
 from ordercenter.warroom import selectors
 from ordercenter.warroom.access import is_fragment, page, person
 from ordercenter.warroom.shared import Shared
@@ -46,8 +47,12 @@ def board(request: HttpRequest) -> HttpResponse:
 def health(request: HttpRequest) -> HttpResponse:
     """Show how the line to each shop is doing, and what to do about it."""
     name = "warroom/parts/health.html" if is_fragment(request) else "warroom/health.html"
-    may_replay = allows(request.user, Can.REPLAY_DEAD)
-    return render(request, name, {"health": _health.get(), "may_replay": may_replay})
+    context = {
+        "health": _health.get(),
+        "may_replay": allows(request.user, Can.REPLAY_DEAD),
+        "may_edit": allows(request.user, Can.EDIT_SHOPS),
+    }
+    return render(request, name, context)
 
 
 @require_safe
@@ -62,7 +67,7 @@ def quarantine(request: HttpRequest) -> HttpResponse:
 def _quarantine(
     request: HttpRequest, *, before: int | None = None, status: int = HTTPStatus.OK, **more: object
 ) -> HttpResponse:
-    context = {"quarantine": lines.quarantine(before), **more}
+    context = {"quarantine": dead.quarantine(before), **more}
     return render(request, "warroom/quarantine.html", context, status=status)
 
 
@@ -86,7 +91,7 @@ def replay(request: HttpRequest, message_id: int) -> HttpResponse:
     try:
         intake.replay(message_id, user=person(request), actor=Actor.of(request), reason=reason)
     except NotFound:
-        if not lines.was_replayed(message_id):
+        if not dead.was_replayed(message_id):
             raise
     messages.success(request, _("消息 %(id)d 已放回收件箱，稍后自动处理") % {"id": message_id})
     return HttpResponseRedirect(reverse("warroom:quarantine"))

@@ -8,19 +8,21 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django_q.models import Schedule
 
-from channels_sync.models import ShopCredential, SyncCursor
+from channels_sync.models import CarrierCode
+from fulfillment.carriers.account import seal_secrets
+from fulfillment.models import CarrierAccount
 from ordercenter.audit.models import Action, AuditRecord
 from ordercenter.catalog.models import Bundle, Sku
 from ordercenter.core.policy import Role
 from ordercenter.core.sealing import unseal
 from ordercenter.notices.models import Robot
+from ordercenter.pipeline.schedules import sync_schedules
 from tests.console.conftest import AsRole
 from tests.factories import (
     PASSWORD,
+    CarrierAccountFactory,
     ListingFactory,
     RobotFactory,
-    ShopCredentialFactory,
-    ShopFactory,
     SkuFactory,
     StageClockFactory,
     SyncCursorFactory,
@@ -124,12 +126,11 @@ PAGES = (
     "inventory/warehouse", "inventory/virtualwarehouse", "inventory/warehouseassignment",
     "catalog/shopassignment",
 )  # fmt: skip
-SHOPS = ("catalog/shop", "channels_sync/shopcredential", "notices/robot",
-         "fulfillment/carrieraccount")  # fmt: skip
+ACCOUNTS = ("channels_sync/carriercode", "notices/robot", "fulfillment/carrieraccount")
 SUPERVISORS = {Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR}
 MAY_ADD = {
     **dict.fromkeys(PAGES, SUPERVISORS),
-    **{page: {Role.IT} for page in SHOPS},
+    **{page: {Role.IT} for page in ACCOUNTS},
     "fulfillment/stageclock": {Role.OPERATIONS_SUPERVISOR},
     "auth/user": {Role.CEO},
 }
@@ -139,15 +140,15 @@ READ_ONLY = {
     "fulfillment/stagetask", "inventory/stocklevel", "inventory/reservation",
     "inventory/stockmovement", "risk/verdict", "risk/ruleset",
 }  # fmt: skip
-MADE_BY_THE_SYSTEM = {"channels_sync/synccursor"}
-"""Rows nobody adds by hand, though some of their fields are kept."""
+MADE_ELSEWHERE = {"catalog/shop"}
+"""Rows nobody adds here, though some of their fields are kept."""
 
 
 def test_every_admin_page_is_in_one_of_the_tables() -> None:
     from django.contrib import admin  # noqa: PLC0415 - the registry, filled by now
 
     known = {f"{m._meta.app_label}/{m._meta.model_name}" for m in admin.site._registry}
-    assert known == set(MAY_ADD) | READ_ONLY | MADE_BY_THE_SYSTEM
+    assert known == set(MAY_ADD) | READ_ONLY | MADE_ELSEWHERE
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -156,7 +157,7 @@ def test_a_page_to_add_opens_for_its_roles_and_no_other(as_role: AsRole, role: R
     for page, roles in MAY_ADD.items():
         wanted = 200 if role in roles else 403
         assert client.get(f"/admin/{page}/add/").status_code == wanted, page
-    for page in READ_ONLY | MADE_BY_THE_SYSTEM:
+    for page in READ_ONLY | MADE_ELSEWHERE:
         assert client.get(f"/admin/{page}/add/").status_code == 403, page
 
 
@@ -169,53 +170,59 @@ def test_what_others_point_at_is_not_deleted(as_role: AsRole) -> None:
     assert Sku.objects.filter(pk=sku.pk).exists()
 
 
-def test_it_gives_a_shop_its_secrets_and_nobody_sees_them_again(as_role: AsRole) -> None:
-    credential = ShopCredentialFactory.create()
-    path = f"/admin/channels_sync/shopcredential/{credential.pk}/change/"
+def carrier_account() -> CarrierAccount:
+    account: CarrierAccount = CarrierAccountFactory.create(
+        sealed=seal_secrets(secret="the-secret", push_token="the-push-token")
+    )
+    return account
+
+
+def secrets_of(account: CarrierAccount) -> dict[str, str]:
+    sealed = CarrierAccount.objects.get(pk=account.pk).sealed
+    found: dict[str, str] = unseal(sealed, purpose="carrier-account")
+    return found
+
+
+def test_it_gives_a_carrier_its_secrets_and_nobody_sees_them_again(as_role: AsRole) -> None:
+    account = carrier_account()
+    path = f"/admin/fulfillment/carrieraccount/{account.pk}/change/"
     client = as_role(Role.IT)
     page = client.get(path).content.decode()
-    assert "app-secret" not in page
-    assert "access-token" not in page
-    assert re.search(r'<input[^>]*name="app_secret"[^>]*type="password"|'
-                     r'<input[^>]*type="password"[^>]*name="app_secret"', page)  # fmt: skip
-    post = form_of(client, path) | {"app_secret": "brand-new", "options": "{}"}
+    assert "the-secret" not in page
+    assert "the-push-token" not in page
+    assert re.search(r'<input[^>]*name="secret"[^>]*type="password"|'
+                     r'<input[^>]*type="password"[^>]*name="secret"', page)  # fmt: skip
+    post = form_of(client, path) | {"secret": "brand-new", "options": "{}"}
     assert client.post(path, post).status_code == 302
-    credential = ShopCredential.objects.get(pk=credential.pk)
-    secrets = unseal(credential.sealed, purpose="shop-credential")
-    assert secrets == {"app_secret": "brand-new", "access_token": "access-token"}
+    assert secrets_of(account) == {"secret": "brand-new", "push_token": "the-push-token"}
     record = AuditRecord.objects.get()
-    assert record.change == {"app_secret": ["***", "***"]}
+    assert record.change == {"secret": ["***", "***"]}
     assert "brand-new" not in client.get(path).content.decode()
 
 
 def test_secrets_left_empty_stay_as_they_are(as_role: AsRole) -> None:
-    credential = ShopCredentialFactory.create()
-    path = f"/admin/channels_sync/shopcredential/{credential.pk}/change/"
+    account = carrier_account()
+    path = f"/admin/fulfillment/carrieraccount/{account.pk}/change/"
     client = as_role(Role.IT)
     post = form_of(client, path) | {"base_url": "http://127.0.0.1:9/", "options": "{}"}
     assert client.post(path, post).status_code == 302
-    credential = ShopCredential.objects.get(pk=credential.pk)
-    assert credential.base_url == "http://127.0.0.1:9/"
-    assert unseal(credential.sealed, purpose="shop-credential")["app_secret"] == "app-secret"
+    account.refresh_from_db()
+    assert account.base_url == "http://127.0.0.1:9/"
+    assert secrets_of(account)["secret"] == "the-secret"
 
 
 def test_a_refused_form_does_not_bring_the_typed_secret_back(as_role: AsRole) -> None:
-    credential = ShopCredentialFactory.create()
-    path = f"/admin/channels_sync/shopcredential/{credential.pk}/change/"
+    account = carrier_account()
+    path = f"/admin/fulfillment/carrieraccount/{account.pk}/change/"
     client = as_role(Role.IT)
-    post = form_of(client, path) | {"app_secret": "typed-secret", "base_url": "nonsense"}
+    post = form_of(client, path) | {"secret": "typed-secret", "base_url": "nonsense"}
     answer = client.post(path, post)
     assert answer.status_code == 200
     assert "typed-secret" not in answer.content.decode()
 
 
-def test_a_new_shop_and_a_new_robot_come_with_sealed_secrets(as_role: AsRole) -> None:
+def test_a_new_robot_comes_with_sealed_secrets(as_role: AsRole) -> None:
     client = as_role(Role.IT)
-    shop = ShopFactory.create()
-    post = {"shop": shop.pk, "base_url": "http://127.0.0.1:9/", "app_key": "k", "options": "{}",
-            "app_secret": "s", "access_token": "t"}  # fmt: skip
-    assert client.post("/admin/channels_sync/shopcredential/add/", post).status_code == 302
-    assert ShopCredential.objects.get(shop=shop).access().app_secret == "s"
     post = {"code": "r", "name": "主管群", "kind": "dingtalk", "base_url": "http://127.0.0.1:9/",
             "min_tier": "2", "access_token": "token", "secret": "", "keyword": ""}  # fmt: skip
     assert client.post("/admin/notices/robot/add/", post).status_code == 302
@@ -309,24 +316,27 @@ def test_a_password_set_for_somebody_is_on_record_without_it(as_role: AsRole) ->
     assert AuditRecord.objects.get(object_type="user").change == {"password": ["***", "***"]}
 
 
-def test_a_shop_is_read_once_it_can_be_spoken_for_as_often_as_is_set(as_role: AsRole) -> None:
+def test_a_shop_switched_off_is_read_no_more_and_its_channel_is_not_for_changing(
+    as_role: AsRole,
+) -> None:
+    cursor = SyncCursorFactory.create(shop__code="OLD01")
+    shop = cursor.shop
+    sync_schedules()
+    assert Schedule.objects.filter(name="oc:poll:OLD01").exists()
+    path = f"/admin/catalog/shop/{shop.pk}/change/"
     client = as_role(Role.IT)
-    shop = ShopFactory.create(code="NEW01")
-    post = {"shop": shop.pk, "base_url": "http://127.0.0.1:9/", "app_key": "k", "options": "{}",
-            "app_secret": "s", "access_token": "t"}  # fmt: skip
-    client.post("/admin/channels_sync/shopcredential/add/", post)
-    position = SyncCursor.objects.get(shop=shop).position
-    path = f"/admin/channels_sync/synccursor/{shop.pk}/change/"
-    assert client.post(path, form_of(client, path) | {"interval_seconds": 600}).status_code == 302
-    cursor = SyncCursor.objects.get(shop=shop)
-    assert (cursor.interval_seconds, cursor.position) == (600, position)
-    assert Schedule.objects.get(name="oc:poll:NEW01").minutes == 10
+    post = form_of(client, path) | {"is_active": "", "channel": "jd", "name": "改名"}
+    post.pop("is_active")
+    assert client.post(path, post).status_code == 302
+    shop.refresh_from_db()
+    assert (shop.is_active, shop.channel, shop.name) == (False, "taobao", "改名")
+    assert not Schedule.objects.filter(name="oc:poll:OLD01").exists()
+    assert f'href="/shops/{shop.code}/"' in client.get(path).content.decode()
 
 
-def test_no_shop_is_read_more_often_than_every_ten_seconds(as_role: AsRole) -> None:
+def test_a_platforms_name_of_a_carrier_is_kept_by_it(as_role: AsRole) -> None:
     client = as_role(Role.IT)
-    cursor = SyncCursorFactory.create(interval_seconds=60)
-    path = f"/admin/channels_sync/synccursor/{cursor.pk}/change/"
-    assert client.post(path, form_of(client, path) | {"interval_seconds": 1}).status_code == 200
-    cursor.refresh_from_db()
-    assert cursor.interval_seconds == 60
+    post = {"channel": "jd", "carrier": "sf", "code": "467"}
+    assert client.post("/admin/channels_sync/carriercode/add/", post).status_code == 302
+    assert str(CarrierCode.objects.get()) == "京东 sf=467"
+    assert AuditRecord.objects.get(object_type="carriercode").change["code"] == [None, "467"]

@@ -16,8 +16,9 @@ from fulfillment.models import Parcel, ParcelStop, Stage, StageTask
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import SalesOrder
 from ordercenter.orders.states import HoldKind, OrderStatus, Tier
+from ordercenter.pipeline.health import Level
 from ordercenter.warroom import access, selectors
-from ordercenter.warroom.selectors import Board, Level, board
+from ordercenter.warroom.selectors import Board, board
 from ordercenter.warroom.shared import Shared
 from tests.factories import (
     InboxMessageFactory,

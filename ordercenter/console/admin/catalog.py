@@ -5,6 +5,9 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 
 from ordercenter.audit.models import Action
 from ordercenter.catalog.models import (
@@ -19,6 +22,7 @@ from ordercenter.catalog.models import (
 from ordercenter.console.access import may_any
 from ordercenter.console.admin_base import ReferenceAdmin, TabularInline
 from ordercenter.core.policy import Can
+from ordercenter.pipeline.schedules import sync_schedules
 
 
 @admin.register(Sku)
@@ -104,12 +108,30 @@ class GiftStrategyAdmin(ReferenceAdmin[GiftStrategy]):
 
 @admin.register(Shop)
 class ShopAdmin(ReferenceAdmin[Shop]):
+    """Names and switches. A shop is connected, and its line kept, on its own pages."""
+
     view_rights = (Can.VIEW_HEALTH,)
     edit_rights = (Can.EDIT_SHOPS,)
     audit_action = Action.SHOP_CHANGED
-    list_display = ("code", "name", "channel", "currency", "is_active", "unpaid_hold_minutes")
+    fields = ("code", "channel", "name", "currency", "is_active", "unpaid_hold_minutes", "line")
+    readonly_fields = ("code", "channel", "line")
+    list_display = (
+        "code", "name", "channel", "currency", "is_active", "unpaid_hold_minutes", "line",
+    )  # fmt: skip
     list_filter = ("channel", "is_active")
     search_fields = ("code", "name")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Shops are connected step by step: ``console/shop_setup.py``."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Shop, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        sync_schedules()
+
+    @admin.display(description=_("线路"))
+    def line(self, shop: Shop) -> str:
+        return format_html('<a href="{}">{}</a>', reverse("shop", args=[shop.code]), _("店铺页"))
 
 
 @admin.register(ShopAssignment)

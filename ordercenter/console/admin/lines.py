@@ -10,8 +10,7 @@ from django.db.models import QuerySet, URLField
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
-from channels_sync.models import SECRET_PURPOSE as SHOP_PURPOSE
-from channels_sync.models import InboxMessage, OutboundMessage, ShopCredential, SyncCursor
+from channels_sync.models import CarrierCode, InboxMessage, OutboundMessage
 from fulfillment.carriers.account import SECRET_PURPOSE as CARRIER_PURPOSE
 from fulfillment.models import CarrierAccount
 from ordercenter.audit.models import Action
@@ -24,7 +23,6 @@ from ordercenter.notices.models import Robot
 from ordercenter.notices.services import SECRET_PURPOSE as ROBOT_PURPOSE
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import intake
-from ordercenter.pipeline.schedules import connect_shop, sync_schedules
 
 if TYPE_CHECKING:
     from django.forms import PasswordInput
@@ -93,45 +91,16 @@ class SecretAdmin(ReferenceAdmin[Any]):
         return super().get_form(request, obj, change, **kwargs)
 
 
-class ShopCredentialForm(SecretForm):
-    purpose = SHOP_PURPOSE
-    secrets = {"app_secret": _("应用密钥"), "access_token": _("访问令牌")}
-
-
-@admin.register(ShopCredential)
-class ShopCredentialAdmin(SecretAdmin):
-    form = ShopCredentialForm
-    fields = ("shop", "base_url", "app_key", "options")
-    list_display = ("shop", "base_url", "app_key", "updated_at")
-    list_select_related = ("shop",)
-    search_fields = ("shop__code", "shop__name")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("shop",) if obj else ()
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        connect_shop(obj.shop_id)
-
-
-@admin.register(SyncCursor)
-class SyncCursorAdmin(ReferenceAdmin[SyncCursor]):
-    """How often each shop is read; where the reading stands is not for the hand to move."""
+@admin.register(CarrierCode)
+class CarrierCodeAdmin(ReferenceAdmin[CarrierCode]):
+    """Where a platform names a carrier otherwise than the packaged table does."""
 
     edit_rights = (Can.EDIT_SHOPS,)
+    may_delete = True
     audit_action = Action.SHOP_CHANGED
-    fields = ("shop", "mode", "interval_seconds", "paused_at", "last_ok_at", "error_message")
-    readonly_fields = ("shop", "paused_at", "last_ok_at", "error_message")
-    list_display = ("shop", "mode", "interval_seconds", "paused_at", "last_ok_at", "failures")
-    list_select_related = ("shop",)
-    search_fields = ("shop__code", "shop__name")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        sync_schedules()
+    list_display = ("channel", "carrier", "code")
+    list_filter = ("channel",)
+    search_fields = ("carrier", "code")
 
 
 class CarrierAccountForm(SecretForm):
