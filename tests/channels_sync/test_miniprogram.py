@@ -51,9 +51,9 @@ class Shop:
         self.requests: list[httpx.Request] = []
         self.answers: dict[str, list[Any]] = {}
 
-    def connector(self, token: str = "wx-token", **options: str) -> MiniProgramConnector:
+    def connector(self, holding: str = "wx-token", **options: str) -> MiniProgramConnector:
         access = ShopAccess(
-            "MP01", "https://crm.example/shop", "wxapp", "a-secret", token, options=options
+            "MP01", "https://crm.example/shop", "wxapp", "a-secret", holding, options=options
         )
         client = make_client(transport=httpx.MockTransport(self._handle))
         line = Renewing()
