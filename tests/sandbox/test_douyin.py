@@ -95,34 +95,56 @@ def test_a_body_with_unsorted_keys_does_not_verify(bench: Bench) -> None:
     assert (said["code"], said["sub_code"]) == (40001, "isv.signature-invalid")
 
 
+def refresh(bench: Bench, token: str = "") -> dict[str, Any]:
+    token = token or bench.shop("DY01").refresh_token
+    wish = {"grant_type": "refresh_token", "refresh_token": token}
+    return douyin(bench, "/token/refresh", wish)
+
+
+def opens(bench: Bench, token: str) -> str:
+    """What the platform says of ``token``: nothing, where it opens the shop."""
+    now = int(bench.clock.now)
+    wish = {"update_time_start": now - 9, "update_time_end": now, "page": 0, "size": 1}
+    return str(douyin(bench, "/order/searchList", wish, access_token=token)["sub_code"])
+
+
 def test_an_expired_token_is_refused_and_a_new_pair_is_given(bench: Bench) -> None:
-    shop = bench.shop("DY01")
-    wish = {"grant_type": "refresh_token", "refresh_token": f"{shop.access_token}-refresh"}
-    early = douyin(bench, "/token/refresh", wish)["data"]
-    assert early["access_token"] == shop.access_token
+    old = bench.shop("DY01").access_token
+    assert refresh(bench)["data"]["access_token"] == old
     bench.clock.pass_by(7 * 86_400 + 1)
-    late = search(bench, *window(bench))
-    assert (late["code"], late["sub_code"]) == (40003, "isv.access-token-expired")
-    fresh = douyin(bench, "/token/refresh", wish)["data"]
-    assert fresh["access_token"] != shop.access_token
+    assert opens(bench, old) == "isv.access-token-expired"
+    fresh = refresh(bench)["data"]
+    assert fresh["access_token"] != old
     assert not gaps(sample("douyin/token_create_ok.json")["data"], fresh)
-    span = {"update_time_start": int(bench.clock.now) - 9, "update_time_end": int(bench.clock.now)}
-    said = douyin(
-        bench, "/order/searchList", span | {"page": 0, "size": 1},
-        access_token=fresh["access_token"],
-    )  # fmt: skip
-    assert said["code"] == 10000
+    assert opens(bench, fresh["access_token"]) == ""
+    assert opens(bench, old) == "isv.access-token-expired"
+    assert refresh(bench)["sub_code"] == "isv.refresh-token-invalid"
+    assert refresh(bench, fresh["refresh_token"])["data"]["access_token"] == fresh["access_token"]
 
 
 def test_within_the_last_hour_the_old_token_lives_one_hour_beside_the_new(bench: Bench) -> None:
-    shop = bench.shop("DY01")
+    old = bench.shop("DY01").access_token
     bench.clock.pass_by(7 * 86_400 - 1800)
-    wish = {"grant_type": "refresh_token", "refresh_token": f"{shop.access_token}-refresh"}
-    assert douyin(bench, "/token/refresh", wish)["data"]["access_token"] != shop.access_token
+    new = refresh(bench)["data"]["access_token"]
+    assert new != old
     bench.clock.pass_by(3000)
-    assert search(bench, *window(bench))["code"] == 10000
+    assert (opens(bench, old), opens(bench, new)) == ("", "")
     bench.clock.pass_by(700)
-    assert search(bench, *window(bench))["sub_code"] == "isv.access-token-expired"
+    assert (opens(bench, old), opens(bench, new)) == ("isv.access-token-expired", "")
+
+
+def test_a_token_killed_by_the_weather_is_over_at_once(bench: Bench) -> None:
+    old = bench.shop("DY01").access_token
+    bench.book.kill_token("DY01")
+    assert opens(bench, old) == "isv.access-token-expired"
+    new = refresh(bench)["data"]["access_token"]
+    assert (opens(bench, new), opens(bench, old)) == ("", "isv.access-token-no-existed")
+
+
+def test_a_code_is_good_once(bench: Bench) -> None:
+    wish = {"code": bench.book.give_code("DY01"), "grant_type": "authorization_code"}
+    assert opens(bench, douyin(bench, "/token/create", wish)["data"]["access_token"]) == ""
+    assert douyin(bench, "/token/create", wish)["code"] == 50001
 
 
 def test_the_shops_own_application_gets_its_token_without_a_code(bench: Bench) -> None:
@@ -451,7 +473,8 @@ def test_a_waybill_is_changed_once_there_is_one(bench: Bench) -> None:
     ship(bench, order)
     assert douyin(bench, "/order/logisticsEdit", wish)["code"] == 10000
     assert [(s.carrier_code, s.tracking_number) for s in order.shipments] == [("zhongtong", "ZT9")]
-    assert bench.book.records["reshipment"][-1]["before"] == ["SF1"]
+    assert bench.book.records["write"][-1]["kind"] == "reship"
+    assert bench.book.records["write"][-1]["before"] == "SF1"
 
 
 def test_the_companies_can_be_asked_for(bench: Bench) -> None:
@@ -618,7 +641,9 @@ def test_an_after_sale_is_settled_by_its_version(bench: Bench) -> None:
     assert refund.state == "asked"
     good = operate(bench, 201, aftersale_id=refund.refund_id, update_time=info["update_time"])
     assert (good["code"], refund.state) == (10000, DONE)
-    assert bench.book.records["stop_answer"][-1]["refund_id"] == refund.refund_id
+    assert [(stop["refund_id"], stop["stopped"]) for stop in order.stops] == [
+        (refund.refund_id, True)
+    ]
     assert operate(bench, 999, aftersale_id=refund.refund_id)["code"] == 40004
     assert douyin(bench, "/afterSale/Detail", {"after_sale_id": 1})["code"] == 50002
 

@@ -23,7 +23,7 @@ from ordercenter.sandbox.book import (
     Shipment,
     ShopConfig,
 )
-from ordercenter.sandbox.platforms.wechat.bodies import VIRTUAL, openid, transaction_id
+from ordercenter.sandbox.platforms.wechat.bodies import openid, transaction_id
 from ordercenter.sandbox.platforms.wechat.tokens import Tokens, WechatError, body_of
 from ordercenter.sandbox.wire import answer, whole
 
@@ -126,10 +126,8 @@ class Desk:
             raise bad("pay_time_range")
         rows = sorted(
             (int(order.paid), order.number)
-            for order in self.book.orders(shop.code)
-            if order.paid is not None
-            and begin <= int(order.paid) <= end
-            and state in {None, STATES[order.state]}
+            for order in self.book.paid(shop.code, begin, end)
+            if order.paid is not None and state in {None, STATES[order.state]}
         )
         if last := wish.get("last_index"):
             at, _, number = str(last).partition("-")
@@ -188,13 +186,15 @@ class Desk:
             raise bad("shipping_list")
         if kind == VIRTUAL_GOODS and not parcels[0].get("item_desc"):
             raise bad("item_desc")
-        company, number = (VIRTUAL, "") if kind == VIRTUAL_GOODS else check_parcel(parcels[0])
+        virtual = kind == VIRTUAL_GOODS
+        company, number = ("", "") if virtual else check_parcel(parcels[0])
         whole_order = mode == 1 or wish["is_all_delivered"]
         at = datetime.fromisoformat(str(wish["upload_time"])).timestamp()
-        return Shipment(company, number, [] if whole_order else [SOME_LINES], at)
+        lines = [] if whole_order else [SOME_LINES]
+        return Shipment(company, number, lines, at, is_virtual=virtual)
 
     def _ship(self, order: Order, shipment: Shipment) -> None:
-        known = {(s.carrier_code, s.tracking_number) for s in order.shipments}
+        known = {(s.carrier_code, s.tracking_number) for s in order.shipments if not s.is_virtual}
         if (shipment.carrier_code, shipment.tracking_number) in known:
             raise WechatError(NOTHING_NEW, "发货信息未更新")
         if order.shipments and not order.unshipped:
@@ -241,7 +241,7 @@ def read_index(text: str) -> int:
 
 def payment_body(shop: ShopConfig, order: Order) -> dict[str, Any]:
     """A payment as the desk knows it: no lines, no receiver (6d)."""
-    parcels = [s for s in order.shipments if s.carrier_code != VIRTUAL]
+    parcels = [s for s in order.shipments if not s.is_virtual]
     rows = [
         {"tracking_no": s.tracking_number, "express_company": s.carrier_code, "goods_desc": ""}
         for s in parcels

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ordercenter.sandbox.book import DONE, OPEN_REFUNDS, REFUSED, SHIPPED, Refused
 from ordercenter.sandbox.platforms.douyin.bodies import COMPANIES
-from ordercenter.sandbox.platforms.douyin.finding import Refunds, find_order
+from ordercenter.sandbox.platforms.douyin.finding import find_order, find_refund
 from ordercenter.sandbox.platforms.douyin.wire import (
     DoudianError,
     PartlyFailed,
@@ -39,7 +39,6 @@ BAD_ITEM: Final = 1
 class Answers:
     def __init__(self, book: Book) -> None:
         self.book = book
-        self.refunds = Refunds(book)
 
     def methods(self) -> dict[str, Serve]:
         return {
@@ -105,7 +104,7 @@ class Answers:
         return said | {"status_code": 0, "status_msg": "成功"}
 
     def _settle(self, shop: ShopConfig, refund_id: str, row: Wish, state: str) -> None:
-        order, refund = self.refunds.find(shop, refund_id)
+        order, refund = find_refund(self.book, shop, refund_id)
         version = row.get("update_time")
         if version is not None and version != int(refund.modified):
             raise failed("售后单已变更，请刷新后重试")
@@ -114,20 +113,22 @@ class Answers:
         if state == REFUSED and not (row.get("reason") and row.get("remark")):
             raise missing("reason")
         words = str(row.get("remark") or row.get("reason") or "")
-        self._answered(order, refund_id, state, words)
-        self.book.settle_refund(order, refund, state, words)
+        self.book.answer_stop(order, refund, stopped=state == DONE, reason=words)
+        if refund.state in OPEN_REFUNDS:
+            self.book.settle_refund(order, refund, state, words)
 
     def intercept(self, shop: ShopConfig, wish: Wish) -> dict[str, Any]:
         """Have parcels on their way stopped; each is answered by itself."""
-        order, refund = self.refunds.find(shop, str(number(wish, "after_sale_id")))
+        order, refund = find_refund(self.book, shop, str(number(wish, "after_sale_id")))
         number(wish, "op_from")
         targets = wish.get("intercept_targets")
         if not isinstance(targets, list) or not targets:
             raise missing("intercept_targets")
         results = [self._intercept_one(order, target) for target in targets]
         good = sum(1 for result in results if result["is_success"])
-        stopped = [r["tracking_no"] for r in results if r["is_success"]]
-        self._answered(order, refund.refund_id, "intercept", ",".join(stopped))
+        for result in results:
+            key, effect = result["tracking_no"], result["is_success"]
+            self.book.wrote(shop.code, "intercept", refund.refund_id, key=key, effect=effect)
         return {
             "intercept_results": results,
             "success_count": good,
@@ -155,7 +156,3 @@ class Answers:
             "other_product_amount": 0,
             "settlement_mode": 0,
         }
-
-    def _answered(self, order: Order, refund_id: str, said: str, words: str) -> None:
-        facts = {"shop": order.shop, "number": order.number, "refund_id": refund_id}
-        self.book.record("stop_answer", facts | {"answer": said, "words": words})

@@ -20,24 +20,9 @@ def find_order(book: Book, shop: ShopConfig, number: Any, name: str) -> Order:
     return order
 
 
-class Refunds:
-    """Finds after-sales by their number."""
-
-    def __init__(self, book: Book) -> None:
-        self.book = book
-        self._of: dict[tuple[str, str], str] = {}
-        for order in book.all_orders():
-            self._remember(order, "")
-        book.on_change(self._remember)
-
-    def find(self, shop: ShopConfig, refund_id: str) -> tuple[Order, Refund]:
-        """The after-sale and its order; DoudianError where there is none."""
-        order = self.book.get(shop.code, self._of.get((shop.code, refund_id), ""))
-        if order is None:
-            raise failed("售后单不存在")
-        return order, next(r for r in order.refunds if r.refund_id == refund_id)
-
-    def _remember(self, order: Order, _event: str) -> None:
-        if self.book.shops[order.shop].channel == "douyin":
-            for refund in order.refunds:
-                self._of[order.shop, refund.refund_id] = order.number
+def find_refund(book: Book, shop: ShopConfig, refund_id: str) -> tuple[Order, Refund]:
+    """The after-sale and its order; DoudianError where there is none."""
+    found = book.refund(shop.code, refund_id)
+    if found is None:
+        raise failed("售后单不存在")
+    return found

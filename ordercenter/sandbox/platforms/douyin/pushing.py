@@ -18,7 +18,7 @@ from ordercenter.sandbox.platforms.douyin.bodies import (
     wished,
 )
 from ordercenter.sandbox.platforms.douyin.wire import event_sign
-from ordercenter.sandbox.wire import beijing
+from ordercenter.sandbox.wire import beijing, digest
 
 if TYPE_CHECKING:
     import httpx
@@ -68,17 +68,26 @@ class Pusher:
     def _put(
         self, shop: ShopConfig, order: Order, tag: str, about: str, message: Mapping[str, Any]
     ) -> None:
-        msg_id = f"{about}:{tag}:{int(self.book.clock())}:{shop.app_key}"
-        entry = {"tag": tag, "msg_id": msg_id, "data": compact(message)}
-        body = compact([entry]).encode()
+        mark = f"{about}:{tag}:{int(self.book.clock())}"
+        self.outgoing.put(self._push(order, tag, mark, compact(message)))
+
+    def _push(self, order: Order, tag: str, mark: str, data: str) -> Push:
+        """The push of ``data`` as the event ``mark``."""
+        shop = self.book.shops[order.shop]
+        msg_id = f"{mark}:{shop.app_key}"
+        body = compact([{"tag": tag, "msg_id": msg_id, "data": data}]).encode()
         headers = {
             "Content-Type": "application/json",
             "app-id": shop.app_key,
             "event-sign": event_sign(shop.app_key, body, shop.app_secret),
         }
         facts = {"shop": shop.code, "number": order.number, "topic": tag, "id": msg_id}
+
+        def renewed(again: str) -> Push:
+            return self._push(order, tag, f"{mark}-{digest(again, length=12)}", data)
+
         url = hook(self.center_url, "douyin", shop.code)
-        self.outgoing.put(Push(url, body, lambda: headers, taken, facts))
+        return Push(url, body, lambda: headers, taken, facts, renewed)
 
 
 def compact(value: Any) -> str:

@@ -11,11 +11,12 @@ from ordercenter.sandbox.platforms.douyin.bodies import (
     order_body,
     status_of,
 )
-from ordercenter.sandbox.platforms.douyin.finding import Refunds, find_order
+from ordercenter.sandbox.platforms.douyin.finding import find_order, find_refund
 from ordercenter.sandbox.platforms.douyin.wire import (
     Serve,
     Wish,
     bad,
+    failed,
     flag,
     missing,
     number,
@@ -25,6 +26,7 @@ from ordercenter.sandbox.platforms.douyin.wire import (
     window,
     within,
 )
+from ordercenter.sandbox.rendered import Rendered
 from ordercenter.sandbox.wire import whole
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ AFTERSALE_KEYS: Final = frozenset(
 class Reading:
     def __init__(self, book: Book) -> None:
         self.book = book
-        self.refunds = Refunds(book)
+        self.rendered = Rendered(order_body)
 
     def methods(self) -> dict[str, Serve]:
         return {
@@ -61,13 +63,13 @@ class Reading:
         """/order/searchList: pages from 0, newest first unless ``order_asc`` (3b)."""
         only_known(wish, SEARCH_KEYS)
         page, size = paging(wish)
-        now = self.book.clock()
+        now = self.book.now(shop.code)
         created = window(wish, "create_time_start", "create_time_end", now)
         updated = window(wish, "update_time_start", "update_time_end", now)
         if updated is not None:
             found = self.book.changed(shop.code, *updated)
         elif created is not None:
-            found = self.book.orders(shop.code)
+            found = self.book.created(shop.code, *created)
         else:
             raise missing("update_time_start")
         if created is not None:
@@ -80,28 +82,31 @@ class Reading:
         if not flag(wish, "order_asc"):
             found.reverse()
         rows = found[page * size : (page + 1) * size]
-        listed = [order_body(shop, order) for order in rows]
+        listed = [self.rendered.of(shop, order) for order in rows]
         return {"page": page, "size": size, "total": len(found), "shop_order_list": listed}
 
     def order_detail(self, shop: ShopConfig, wish: Wish) -> dict[str, Any]:
         order = find_order(self.book, shop, wish.get("shop_order_id"), "shop_order_id")
-        return {"shop_order_detail": order_body(shop, order)}
+        if self.book.is_late(order):
+            raise failed("订单不存在")
+        return {"shop_order_detail": self.rendered.of(shop, order)}
 
     def aftersale_list(self, shop: ShopConfig, wish: Wish) -> dict[str, Any]:
         """/afterSale/List: refunds by application or change, from page 0 (3d)."""
         only_known(wish, AFTERSALE_KEYS)
         page, size = paging(wish)
-        now = self.book.clock()
+        now = self.book.now(shop.code)
         asked = window(wish, "start_time", "end_time", now)
         updated = window(wish, "update_start_time", "update_end_time", now)
         if asked is None and updated is None:
             raise missing("update_start_time")
-        # An order changes at least as late as its refunds do.
-        first = max(span[0] for span in (asked, updated) if span is not None)
+        if updated is not None:
+            found = self.book.refunds(shop.code, *updated)
+        else:  # whatever was asked for in time has changed since then, if it has changed at all
+            found = self.book.refunds(shop.code, asked[0] if asked else 0, now)
         found = [
             (order, refund)
-            for order in self.book.changed(shop.code, first, now)
-            for refund in order.refunds
+            for order, refund in found
             if within(asked, refund.created) and within(updated, refund.modified)
         ]
         found = [pair for pair in found if wanted_refund(wish, *pair)]
@@ -124,7 +129,7 @@ class Reading:
 
     def aftersale_detail(self, shop: ShopConfig, wish: Wish) -> dict[str, Any]:
         """/afterSale/Detail: ids are int64 here (3d)."""
-        order, refund = self.refunds.find(shop, str(number(wish, "after_sale_id")))
+        order, refund = find_refund(self.book, shop, str(number(wish, "after_sale_id")))
         return aftersale_detail(order, refund)
 
 

@@ -116,8 +116,7 @@ class Shipping:
         before = order.shipments[0].tracking_number
         order.shipments[0].carrier_code = company
         order.shipments[0].tracking_number = number
-        facts = {"shop": shop.code, "number": order.number, "before": [before], "after": [number]}
-        self.book.record("reshipment", facts)
+        self.book.wrote(shop.code, "reship", order.number, key=number, before=before)
         self.book.touch(order, "waybill_changed")
         return {}
 

@@ -41,8 +41,6 @@ REFUNDS: Final = {
     REFUSED: "MERCHANT_REJECT_REFUND",
     WITHDRAWN: "USER_CANCELD",  # sic
 }
-VIRTUAL: Final = "virtual"
-"""The carrier of a parcel that is none."""
 GIFT_LIST_FEN: Final = 990
 """What a gift would cost: here it is a line discounted to nothing (6c, sample)."""
 MASKED_AFTER: Final = 7 * 86_400
@@ -238,12 +236,11 @@ def address_body(r: Receiver, *, masked: bool) -> dict[str, Any]:
 
 
 def parcel_body(order: Order, parcel: Shipment) -> dict[str, Any]:
-    virtual = parcel.carrier_code == VIRTUAL
     held = [line for line in order.lines if not parcel.line_ids or line.line_id in parcel.line_ids]
     return {
         "waybill_id": parcel.tracking_number,
-        "delivery_id": "" if virtual else parcel.carrier_code,
-        "deliver_type": 3 if virtual else 1,
+        "delivery_id": parcel.carrier_code,
+        "deliver_type": 3 if parcel.is_virtual else 1,
         "delivery_time": int(parcel.at),
         "product_infos": [
             {

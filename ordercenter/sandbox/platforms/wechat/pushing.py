@@ -119,7 +119,7 @@ class Pusher:
         return good
 
     def _query(self, shop: ShopConfig) -> dict[str, str]:
-        timestamp = str(int(self.book.clock()))
+        timestamp = str(int(self.book.now(shop.code)))
         nonce = str(int(digest("nonce", shop.code, self.book.clock(), length=8), 16))
         given = signature(shop.secrets["push_token"], timestamp, nonce)
         return {"signature": given, "timestamp": timestamp, "nonce": nonce}
@@ -139,7 +139,11 @@ class Pusher:
                 self._put(shop, order, AFTERSALE_EVENT, said)
 
     def _put(self, shop: ShopConfig, order: Order, event: str, said: Mapping[str, Any]) -> None:
-        now = int(self.book.clock())
+        self.outgoing.put(self._push(shop, order, event, said))
+
+    def _push(self, shop: ShopConfig, order: Order, event: str, said: Mapping[str, Any]) -> Push:
+        """The event as of now: pushed again later it is another one, by its CreateTime."""
+        now = int(self.book.now(shop.code))
         message = {
             "ToUserName": str(shop.options.get("gh_id", "gh_000000000001")),
             "FromUserName": openid(shop, order),
@@ -158,7 +162,11 @@ class Pusher:
         mark = f"{message['FromUserName']}|{now}|{event}|{order.number}"
         facts = {"shop": shop.code, "number": order.number, "topic": event, "id": mark}
         url = f"{hook(self.center_url, 'wechat', shop.code)}?{urlencode(query)}"
-        self.outgoing.put(Push(url, text.encode(), lambda: headers, said_success, facts))
+
+        def renewed(_word: str) -> Push:
+            return self._push(shop, order, event, said)
+
+        return Push(url, text.encode(), lambda: headers, said_success, facts, renewed)
 
     def _sealed(
         self, shop: ShopConfig, order: Order, text: str, query: Mapping[str, str], *, in_xml: bool

@@ -7,8 +7,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ordercenter.sandbox.wire import digest
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,17 +48,15 @@ async def body_of(request: Request) -> dict[str, Any]:
 class Tokens:
     """The tokens of all shops of ``channel``.
 
-    The token of ``seller.json`` is as good as new whenever the sandbox starts.
+    The token of ``seller.json`` is as good as new whenever the sandbox starts. What the book
+    calls dead (``kill_token``) is over at once.
     """
 
     def __init__(self, book: Book, channel: str) -> None:
         self.book = book
         self.channel = channel
-        self._tokens: dict[str, list[tuple[str, float]]] = {
-            shop.code: [(shop.access_token, book.clock() + TOKEN_LIVES)]
-            for shop in book.shops.values()
-            if shop.channel == channel
-        }
+        self._since = book.clock()
+        self._former: dict[str, tuple[str, float]] = {}
         self._forced: dict[str, list[float]] = {}
 
     def give(self, wish: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,18 +65,48 @@ class Tokens:
         A good answer has no errcode. Raises WechatError.
         """
         shop = self._owner(wish)
-        token, until = self._token(shop, forced=wish.get("force_refresh") is True)
-        return {"access_token": token, "expires_in": int(until - self.book.clock())}
+        forced = wish.get("force_refresh") is True
+        now = self.book.clock()
+        if forced:
+            self._count_force(shop, now)
+        if forced or self._until(shop) - now <= TOKEN_RENEWED:
+            # A forced token ends the one before it; else that lives to its own end.
+            former = (shop.access_token, now if forced else self._until(shop))
+            self.book.renew_token(shop.code, lives=TOKEN_LIVES)
+            self._former[shop.code] = former
+        else:
+            self.book.record("refresh", {"shop": shop.code})
+        return {"access_token": shop.access_token, "expires_in": int(self._until(shop) - now)}
 
     def check(self, token: str) -> ShopConfig:
         """Return the shop that ``token`` opens now; WechatError when it opens none."""
-        for code, tokens in self._tokens.items():
-            for known, until in tokens:
-                if hmac.compare_digest(known.encode(), token.encode()):
-                    if until <= self.book.clock():
-                        raise WechatError(EXPIRED_TOKEN, "access_token expired")
-                    return self.book.shops[code]
+        now = self.book.clock()
+        for shop in self.book.shops.values():
+            if shop.channel != self.channel:
+                continue
+            former, former_until = self._former.get(shop.code, ("", 0.0))
+            if hmac.compare_digest(shop.access_token.encode(), token.encode()):
+                if self._until(shop) <= now:
+                    raise WechatError(EXPIRED_TOKEN, "access_token expired")
+                return shop
+            if former == token and former_until > now and not self._is_killed(shop):
+                return shop
         raise WechatError(NO_TOKEN, "invalid credential, access_token is invalid or not latest")
+
+    def _until(self, shop: ShopConfig) -> float:
+        """When the shop's token ends."""
+        return self._since + TOKEN_LIVES if shop.token_until is None else shop.token_until
+
+    def _is_killed(self, shop: ShopConfig) -> bool:
+        return shop.token_until == 0.0
+
+    def _count_force(self, shop: ShopConfig, now: float) -> None:
+        past = [at for at in self._forced.get(shop.code, []) if at > now - 86_400]
+        if past and now - past[-1] < FORCED_APART:
+            raise WechatError(TOO_OFTEN, "api freq out of limit")
+        if len(past) >= FORCED_A_DAY:
+            raise WechatError(NO_QUOTA, "reach max api daily quota limit")
+        self._forced[shop.code] = [*past, now]
 
     def _owner(self, wish: Mapping[str, Any]) -> ShopConfig:
         shop = self.book.shop_by_key(self.channel, str(wish.get("appid", "")))
@@ -91,18 +117,3 @@ class Tokens:
         if wish.get("secret") != shop.app_secret:
             raise WechatError(BAD_SECRET, "invalid appsecret")
         return shop
-
-    def _token(self, shop: ShopConfig, *, forced: bool) -> tuple[str, float]:
-        tokens, now = self._tokens[shop.code], self.book.clock()
-        if forced:
-            past = [at for at in self._forced.get(shop.code, []) if at > now - 86_400]
-            if past and now - past[-1] < FORCED_APART:
-                raise WechatError(TOO_OFTEN, "api freq out of limit")
-            if len(past) >= FORCED_A_DAY:
-                raise WechatError(NO_QUOTA, "reach max api daily quota limit")
-            self._forced[shop.code] = [*past, now]
-            tokens.clear()  # a forced token ends the ones before it
-        if not tokens or tokens[-1][1] - now <= TOKEN_RENEWED:
-            fresh = f"{shop.access_token}-{digest(shop.code, now, length=16)}"
-            tokens.append((fresh, now + TOKEN_LIVES))
-        return tokens[-1]
