@@ -259,8 +259,11 @@ def test_a_stop_is_answered_with_what_became_of_it(
     gate.shop.answer_stop(answer)
     common = {"id": "900000101", "checkUserName": "ERP", "remark": "已打单"}
     assert gate.last(STOP) == {**common, **expected}
-    refused = gateway().on(STOP, {key: {"code": "0", "replyResult": {"success": False}}})
-    with pytest.raises(Rejected):
+    gate.shop.answer_stop(replace(answer, words=""))
+    assert gate.last(STOP)["remark"] != ""
+    no = {"success": False, "errorCode": "10300002", "errorDesc": "退款单已审核"}
+    refused = gateway().on(STOP, {key: {"code": "0", "replyResult": no}})
+    with pytest.raises(Rejected, match="退款单已审核"):
         refused.shop.answer_stop(answer)
 
 

@@ -29,6 +29,15 @@ SHIP_FIELDS: Final = "orderId,orderState,waybill,logisticsId"
 MEMO_FIELDS: Final = "orderId,venderRemark,venderRemarkLevelFlag"
 APPROVED, REFUSED = "1", "2"
 ON_ITS_WAY: Final = "1"
+LOCKED_CODES: Final = "10200101"
+"""Unverified: what refuses to lower goods on promotion has to be seen on a real shop."""
+WORDS: Final = {
+    StopOutcome.STOPPED: "已停止发货",
+    StopOutcome.NOT_SYNCED: "订单尚未同步到仓库系统",
+    StopOutcome.LABEL_PRINTED: "面单已打印，无法停止发货",
+    StopOutcome.SHIPPED: "商品已发出，无法取消",
+}
+"""JD wants a remark with every review."""
 
 
 class JdTelling(JdCalls):
@@ -90,8 +99,8 @@ class JdTelling(JdCalls):
         try:
             self.call(options.get("stock_method", STOCK), business, writes=True)
         except Rejected as refusal:
-            locked = {code.strip() for code in options.get("stock_locked_codes", "").split(",")}
-            if refusal.error.code not in locked - {""}:
+            named = options.get("stock_locked_codes", LOCKED_CODES).split(",")
+            if refusal.error.code not in {code.strip() for code in named} - {""}:
                 raise
             words = refusal.error.message
             error = PlatformError(
@@ -163,7 +172,7 @@ def _stop_fields(answer: StopAnswer, user: str) -> dict[str, Any]:
     fields = {
         "id": answer.refund_id,
         "checkUserName": user,
-        "remark": answer.words,
+        "remark": answer.words or WORDS[answer.outcome],
         "outWareStatus": "1" if has_left else "2",
     }
     if answer.outcome is StopOutcome.STOPPED:

@@ -15,7 +15,15 @@ AUTH_CODES: Final = frozenset(
 )
 PLATFORM_CODES: Final = frozenset({"43", "65", "66", "67", "10100046"})
 INNER_CODES: Final = ("errorCode", "numberCode", "error_code", "resultCode")
-INNER_WORDS: Final = ("chineseErrCode", "chinese_err_code", "englishErrCode", "english_err_code")
+INNER_WORDS: Final = (
+    "chineseErrCode",
+    "chinese_err_code",
+    "errorDesc",
+    "errorMessage",
+    "englishErrCode",
+    "english_err_code",
+    "msg",
+)
 
 
 def sign(params: Mapping[str, str], secret: str) -> str:
@@ -66,7 +74,7 @@ def _inner_refusal(answer: Any) -> PlatformError | None:
     for flags in _flags(answer):
         if _says_no(flags):
             code = flags.first_text(*INNER_CODES) or "0"
-            return _refusal(code, flags.first_text(*INNER_WORDS, "errorMessage", "msg"))
+            return _refusal(code, flags.first_text(*INNER_WORDS))
     return None
 
 

@@ -116,7 +116,7 @@ def _ack(answer: Node, facts: Facts) -> Document:
     for holder in (answer, answer.node_or_empty("shipping"), answer.node_or_empty("result")):
         for flag in ("is_success", "success"):
             if holder.get(flag) in (False, "false"):
-                words = holder.first_text("error_msg", "err_message", "msg")
+                words = holder.first_text("error_msg", "error_info", "err_message", "msg")
                 error = PlatformError(ErrorClass.BUSINESS, flag, words or "平台没有确认操作成功")
                 return Document("error", error=error, facts=facts)
     return Document("ack", facts={**facts, "ok": True})

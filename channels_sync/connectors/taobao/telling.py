@@ -39,7 +39,7 @@ MEMO: Final = "taobao.trade.memo.update"
 STOP: Final = "taobao.rdc.aligenius.sendgoods.cancel"
 MEMO_BYTES: Final = 1000
 SET, ADD = "1", "2"
-LOCKED_CODES: Final = "isv.item-promotion-quantity-locked,isv.item-quantity-locked"
+LOCKED_CODES: Final = "isv.item-quantity-update-service-error:ITEM_IN_PROMOTION"
 """Unverified: what refuses to lower goods on promotion has to be seen on a real shop."""
 SHIPPED: Final = frozenset({"WAIT_BUYER_CONFIRM_GOODS", "TRADE_BUYER_SIGNED", "TRADE_FINISHED"})
 SHIP_FIELDS: Final = "tid,type,status,orders"
@@ -202,7 +202,10 @@ def _refuse_a_no(answer: Node) -> None:
     for holder in (answer, answer.node_or_empty("result")):
         flags = [holder.get(key) for key in ("success", "is_success")]
         if False in flags or "false" in flags:
-            words = holder.first_text("error_msg", "err_message", "msg") or "平台没有确认操作成功"
+            words = (
+                holder.first_text("error_msg", "error_info", "err_message", "msg")
+                or "平台没有确认操作成功"
+            )
             code = holder.first_text("error_code", "err_code") or "not_confirmed"
             raise Rejected(PlatformError(ErrorClass.BUSINESS, code, words))
 
