@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict, deque
-from contextlib import suppress
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
@@ -194,10 +193,12 @@ async def _send_whole(
 
 
 async def _keep_silent(receive: Receive, seconds: float) -> None:
-    """Say nothing until the caller gives up, or ``seconds`` have passed."""
-    with suppress(TimeoutError):
+    """Say nothing until the caller gives up; after ``seconds`` hang up."""
+    try:
         async with asyncio.timeout(seconds):
             await _until_gone(receive)
+    except TimeoutError:
+        await _hang_up(receive)
 
 
 async def _hang_up(receive: Receive) -> None:
