@@ -95,13 +95,14 @@ def claim(
     *,
     limit: int,
     only: Collection[int] | None = None,
+    busy: Collection[int] = (),
     now: datetime | None = None,
 ) -> list[Claimed]:
     """Lock open messages of these kinds for the caller's transaction: the live ones first, the
     oldest of a lane first.
 
     A worker that dies gives them back by itself: the lock goes with its connection.
-    ``only`` narrows to these ids.
+    ``only`` narrows to these ids; the shops in ``busy`` are passed over.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -110,14 +111,22 @@ def claim(
             "LEFT JOIN catalog_shop s ON s.id = m.shop_id "
             "WHERE m.state IN ('new', 'leased') AND m.kind = ANY(%s) "
             "AND (m.leased_until IS NULL OR m.leased_until <= %s) "
-            "AND (%s OR m.id = ANY(%s)) "
+            "AND (%s OR m.id = ANY(%s)) AND (m.shop_id <> ALL(%s)) IS NOT false "
             "ORDER BY m.lane, m.id LIMIT %s FOR NO KEY UPDATE OF m SKIP LOCKED",
-            [[str(k) for k in kinds], now or clock_now(), only is None, list(only or ()), limit],
+            [
+                [str(k) for k in kinds],
+                now or clock_now(),
+                only is None,
+                list(only or ()),
+                list(busy),
+                limit,
+            ],
         )
-        return [
-            Claimed(pk, shop, channel, carrier, kind, number, bytes(body), received_at, lane)
-            for pk, shop, channel, carrier, kind, number, body, received_at, lane in cursor.fetchall()
-        ]
+        rows = cursor.fetchall()
+    return [
+        Claimed(pk, shop, channel, carrier, kind, number, bytes(body), received_at, lane)
+        for pk, shop, channel, carrier, kind, number, body, received_at, lane in rows
+    ]
 
 
 def lease(message_ids: Collection[int], *, now: datetime) -> None:
@@ -171,6 +180,12 @@ def cursor_failed(shop_id: int, error: ConnectorError, *, now: datetime) -> None
     wait = error.error.retry_after_seconds or min(
         600, row.interval_seconds * 2 ** min(row.failures, 6)
     )
+    if error.error.code == "breaker" and row.error_code:
+        # Nobody was asked: what the platform said last stays the reason.
+        SyncCursor.objects.filter(pk=shop_id).update(
+            next_due_at=now + timedelta(seconds=wait), leased_until=None
+        )
+        return
     SyncCursor.objects.filter(pk=shop_id).update(
         failures=F("failures") + 1,
         last_error_at=now,

@@ -1,7 +1,7 @@
 """How the pipeline calls platforms: a shop's connector, shops side by side, our own faults."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final
 
 import httpx
@@ -35,6 +35,34 @@ def _speak(shop_id: int, client: httpx.Client) -> tuple[Connector, ShopLine, str
     connector = CONNECTORS[credential.shop.channel](access, client, line=line)
     line.refresh = connector.refresh
     return connector, line, access.access_token
+
+
+class SideBySide:
+    """Runs one job a shop in threads; a shop that takes long is left to itself meanwhile."""
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self._pool = ThreadPoolExecutor(max_workers=LINES, thread_name_prefix="shop")
+        self._running: dict[int, Future[int]] = {}
+
+    def busy(self) -> list[int]:
+        """The shops whose last job has not come back."""
+        self._running = {pk: job for pk, job in self._running.items() if not job.done()}
+        return list(self._running)
+
+    def run(self, jobs: Mapping[int, Callable[[], int]]) -> int:
+        """Start every shop's job, wait a while, add up what came back by then."""
+        started = {pk: self._pool.submit(self._with_connection, job) for pk, job in jobs.items()}
+        self._running |= started
+        done, _ = wait(started.values(), timeout=self.patience)
+        return sum(job.result() for job in done)
+
+    @staticmethod
+    def _with_connection(job: Callable[[], int]) -> int:
+        try:
+            return job()
+        finally:
+            close_old_connections()
 
 
 def in_parallel(jobs: Sequence[Callable[[], int]]) -> int:

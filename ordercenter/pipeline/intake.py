@@ -16,7 +16,9 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
+from channels_sync.connectors.field_map import FieldMap
 from channels_sync.contracts import Connector, MessageKind, ShopAccess, Unreadable
+from channels_sync.field_maps import live_field_map
 from channels_sync.models import InboxMessage
 from channels_sync.services import Claimed
 from fulfillment import refunds, traces
@@ -31,7 +33,7 @@ from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.contracts import OrderDraft, RefundDraft
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import updates
+from ordercenter.pipeline import telling, updates, wishes
 from ordercenter.pipeline.drafts import fresh_work
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.work import Work, load, new_lines
@@ -53,10 +55,17 @@ class Passed:
     seconds: list[float] = field(default_factory=list)
 
 
-@lru_cache(maxsize=32)
-def reader(channel: str) -> Connector:
-    """A connector that only reads: no secrets, no network."""
-    return CONNECTORS[channel](ShopAccess("", "", "", ""))
+def reader(channel: str, shop_id: int | None = None) -> Connector:
+    """A connector that only reads, by the field map that counts for the shop now.
+
+    No secrets, no network. Raises Unreadable where the shop's map no longer fits.
+    """
+    return _reader(channel, live_field_map(channel, shop_id))
+
+
+@lru_cache(maxsize=256)
+def _reader(channel: str, field_map: FieldMap | None) -> Connector:
+    return CONNECTORS[channel](ShopAccess("", "", "", ""), field_map=field_map)
 
 
 def run(*, limit: int = BATCH, actor: Actor = PIPELINE) -> Passed:
@@ -151,9 +160,10 @@ def _read(
             continue
         try:
             if message.kind == MessageKind.ORDER:
-                orders.append((message.shop_id, reader(message.channel).read(message.body)))
+                made = reader(message.channel, message.shop_id)
+                orders.append((message.shop_id, made.read(message.body)))
             elif message.kind == MessageKind.REFUND:
-                draft = reader(message.channel).read_refund(message.body)
+                draft = reader(message.channel, message.shop_id).read_refund(message.body)
                 refund_drafts.append((message.shop_id, draft))
         except Unreadable as reason:
             unreadable[message.id] = str(reason)
@@ -189,6 +199,7 @@ def take_drafts(
     if not newest:
         return {}
     known = _known(newest)
+    newest = wishes.unanswered(newest, known, now=now)
     works = load(known.values())
     for work in works:
         updates.learn(work, newest[work.shop_id, work.channel_number], now=now)
@@ -199,7 +210,10 @@ def take_drafts(
         updates.settle_in(work, fresh[work.shop_id, work.channel_number], open_refunds)
     versions = take([*works, *born], actor=actor, now=now)
     refunds.adopt(open_refunds, {(w.shop_id, w.channel_number): w.id for w in born})
+    wishes.keep([*works, *born], newest, now=now)
     updates.follow_up([w for w in works if w.touched], actor=actor, now=now)
+    if open_refunds:
+        telling.answer_stops([work.id for work in born], actor=actor, now=now)
     return versions
 
 

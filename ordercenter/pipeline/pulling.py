@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from django.db import transaction
@@ -34,7 +35,8 @@ from channels_sync.models import FeedCursor, InboxMessage, SyncCursor, SyncWindo
 from channels_sync.services import Claimed
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce
-from ordercenter.pipeline.calling import connector_for, in_parallel, own_fault
+from ordercenter.pipeline import wishes
+from ordercenter.pipeline.calling import SideBySide, connector_for, own_fault
 from ordercenter.pipeline.intake import reader
 
 logger = logging.getLogger(__name__)
@@ -81,7 +83,8 @@ def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
         with make_client() as client:
             connector = connector_for(shop_id, client)
             for feed in connector.feeds:
-                failure = _read_feed(shop_id, connector, feed, total, now=now) or failure
+                trouble = _read_feed(shop_id, connector, feed, total, now=now)
+                failure = failure or trouble
                 if failure is not None and failure.error.klass is ErrorClass.AUTH:
                     break
     except Exception as error:
@@ -256,19 +259,22 @@ def read_up_to(shop_id: int) -> datetime | None:
 # --- hints ----------------------------------------------------------------------------------
 
 
-def fetch_hints(*, now: datetime | None = None) -> str:
-    """Ask the platforms for the orders their pushes hinted at; one question an order."""
+def fetch_hints(*, now: datetime | None = None, lines: SideBySide | None = None) -> str:
+    """Ask the platforms for the orders their pushes hinted at; one question an order.
+
+    The shops one after the other without ``lines``.
+    """
     now = now or clock_now()
     with transaction.atomic():
-        claimed = channels.claim([MessageKind.EVENT], limit=AT_ONCE, now=now)
+        busy = lines.busy() if lines else ()
+        claimed = channels.claim([MessageKind.EVENT], limit=AT_ONCE, busy=busy, now=now)
         channels.lease([m.id for m in claimed], now=now)
     by_shop: dict[int, list[Claimed]] = defaultdict(list)
     for message in claimed:
         if message.shop_id is not None:
             by_shop[message.shop_id].append(message)
-    fetched = in_parallel(
-        [lambda s=shop, m=messages: _fetch(s, m) for shop, messages in by_shop.items()]  # type: ignore[misc]
-    )
+    jobs = {shop: partial(_fetch, shop, messages) for shop, messages in by_shop.items()}
+    fetched = lines.run(jobs) if lines else sum(job() for job in jobs.values())
     return f"{fetched} orders fetched for {len(claimed)} hints"
 
 
@@ -306,10 +312,25 @@ def _fetch(shop_id: int, hints: Sequence[Claimed]) -> int:
 
 
 def _answered(shop_id: int, message: RawMessage, hints: Sequence[Claimed]) -> None:
+    """Keep the order. A wish that only its hint tells waits until the order has been taken in."""
     lane = InboxMessage.Lane(min(hint.lane for hint in hints))
     with transaction.atomic():
         channels.store([message], source=InboxMessage.Source.FETCH, shop_id=shop_id, lane=lane)
-        channels.done(_ids(hints), now=clock_now())
+        early = {hint.id for hint in hints if not _heard(shop_id, hint)}
+        channels.done([pk for pk in _ids(hints) if pk not in early], now=clock_now())
+        channels.try_again(early, "等待订单入库后再登记改地址申请", now=clock_now())
+
+
+def _heard(shop_id: int, hint: Claimed) -> bool:
+    """Take the wish of a hint that has one; False while its order is not known."""
+    try:
+        event = reader(hint.channel, hint.shop_id).read_event(hint.body)
+    except Unreadable:
+        return True  # its number was told without a full read
+    number = event.channel_number or hint.channel_number
+    if event.address_change is None or not number:
+        return True
+    return wishes.hear(shop_id, number, event.address_change, now=clock_now())
 
 
 def _postpone(hints: Sequence[Claimed], error: TryLater) -> None:
@@ -336,9 +357,7 @@ def _numbers(hints: Sequence[Claimed]) -> dict[str, list[Claimed]]:
     unreadable: dict[int, str] = {}
     for hint in hints:
         try:
-            number = (
-                hint.channel_number or reader(hint.channel).read_event(hint.body).channel_number
-            )
+            number = hint.channel_number or _named_by(hint)
         except Unreadable as reason:
             unreadable[hint.id] = str(reason)
         except Exception as error:
@@ -349,6 +368,10 @@ def _numbers(hints: Sequence[Claimed]) -> dict[str, list[Claimed]]:
     channels.park(unreadable, now=clock_now())
     channels.done(_ids(by_number.pop("", [])), now=clock_now())
     return by_number
+
+
+def _named_by(hint: Claimed) -> str:
+    return reader(hint.channel, hint.shop_id).read_event(hint.body).channel_number or ""
 
 
 def pull_one(shop_id: int, channel_number: str) -> bool:

@@ -7,14 +7,13 @@ it is said again.
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
-from django.db import close_old_connections, transaction
+from django.db import transaction
 
 from channels_sync import outbox
 from channels_sync.connectors.base import make_client
@@ -32,7 +31,7 @@ from channels_sync.models import OutboundMessage
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce
 from ordercenter.pipeline import endings, wording
-from ordercenter.pipeline.calling import LINES, connector_for, own_fault
+from ordercenter.pipeline.calling import SideBySide, connector_for, own_fault
 
 logger = logging.getLogger(__name__)
 State = OutboundMessage.State
@@ -51,34 +50,6 @@ VERBS: Final[Mapping[str, str]] = {
     OutboundMessage.Kind.ADDRESS: "answer_address",
 }
 """What a connector does with each kind of message."""
-
-
-class SideBySide:
-    """Runs one job a shop in threads; a shop that takes long is left to itself meanwhile."""
-
-    def __init__(self, patience: float) -> None:
-        self.patience = patience
-        self._pool = ThreadPoolExecutor(max_workers=LINES, thread_name_prefix="telling")
-        self._running: dict[int, Future[int]] = {}
-
-    def busy(self) -> list[int]:
-        """The shops whose last job has not come back."""
-        self._running = {pk: job for pk, job in self._running.items() if not job.done()}
-        return list(self._running)
-
-    def run(self, jobs: Mapping[int, Callable[[], int]]) -> int:
-        """Start every shop's job, wait a while, add up what came back by then."""
-        started = {pk: self._pool.submit(self._with_connection, job) for pk, job in jobs.items()}
-        self._running |= started
-        done, _ = wait(started.values(), timeout=self.patience)
-        return sum(job.result() for job in done)
-
-    @staticmethod
-    def _with_connection(job: Callable[[], int]) -> int:
-        try:
-            return job()
-        finally:
-            close_old_connections()
 
 
 def send_out(*, now: datetime | None = None, lines: SideBySide | None = None) -> str:

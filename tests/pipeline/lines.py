@@ -10,7 +10,18 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import make_client
-from ordercenter.pipeline import couriers, demo, pulling, sending, stages
+from ordercenter.pipeline import (
+    backfills,
+    completeness,
+    couriers,
+    demo,
+    lines,
+    listening,
+    pulling,
+    sending,
+    stages,
+    tokens,
+)
 from tests.sandbox.callers import Bench, Clock
 
 SELLER = Path(demo.__file__).parent.parent / "sandbox" / "seller.json"
@@ -42,7 +53,8 @@ def connected(handler: Handler) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pulling, "make_client", client)
-        patch.setattr(couriers, "make_client", client)
+        for module in (backfills, completeness, couriers, lines, listening, tokens):
+            patch.setattr(module, "make_client", client)
         patch.setattr(sending, "make_client", client)
         patch.setattr(stages, "make_client", client)
         yield

@@ -105,7 +105,7 @@ def test_a_bug_in_reading_parks_its_message_alone(
                 raise KeyError("a bug")
             return real(body)
 
-    monkeypatch.setattr(intake, "reader", lambda _: Reader())
+    monkeypatch.setattr(intake, "reader", lambda *_: Reader())
     intake.run()
     assert states() == {"done": 79, "dead": 1}
     assert poisoned().error == "处理失败：KeyError"

@@ -28,8 +28,11 @@ from ordercenter.pipeline import (
     publishing,
     pulling,
     sending,
+    telling,
     watch,
+    wishes,
 )
+from ordercenter.pipeline.calling import SideBySide
 from ordercenter.pipeline.stages import settle_intents
 from ordercenter.pipeline.tasks import send_notices
 
@@ -51,21 +54,27 @@ def nudge_polls() -> str:
     return f"{len(due)} polls queued"
 
 
-OUTWARD: Final[Sequence[Step]] = (
-    (0.3, pulling.fetch_hints),
-    (2.0, send_notices),
-    (5.0, couriers.void_waybills),
-    (20.0, settle_intents),
-)
-_lines: Final = sending.SideBySide(patience=2.0)
+_asking: Final = SideBySide(patience=1.0)
+_telling: Final = SideBySide(patience=2.0)
 _stock: Final = publishing.StockWatch()
+
+
+def fetch_hints() -> str:
+    """Ask for what pushes hinted at; a slow shop is left to itself."""
+    return pulling.fetch_hints(lines=_asking)
 
 
 def send_out() -> str:
     """Tell the platforms what is due; a slow shop is left to itself."""
-    return sending.send_out(lines=_lines)
+    return sending.send_out(lines=_telling)
 
 
+OUTWARD: Final[Sequence[Step]] = (
+    (0.3, fetch_hints),
+    (2.0, send_notices),
+    (5.0, couriers.void_waybills),
+    (20.0, settle_intents),
+)
 SENDING: Final[Sequence[Step]] = ((0.5, send_out), (1.0, _stock.step))
 BACKFILL: Final[Sequence[Step]] = ((0.5, backfills.work_backfills),)
 HOUSEKEEPING: Final[Sequence[Step]] = (
@@ -78,6 +87,8 @@ HOUSEKEEPING: Final[Sequence[Step]] = (
     (5.0, jobs.work_shortages),
     (10.0, watch.watch_lines),
     (15.0, jobs.tie_refunds),
+    (15.0, telling.answer_unknown),
+    (5.0, wishes.lapse),
     (15.0, jobs.escalate),
 )
 
