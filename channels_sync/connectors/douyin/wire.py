@@ -43,9 +43,22 @@ def canonical(params: Mapping[str, Any]) -> str:
     return json.dumps(params, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def sign(secret: str, app_key: str, method: str, body: str, timestamp: str) -> str:
-    """Sign one call: the secret is the key *and* wrapped round the text (``channels.md`` 3a)."""
+def sign(
+    secret: str,
+    app_key: str,
+    method: str,
+    body: str,
+    timestamp: str,
+    *,
+    sign_method: str = "hmac-sha256",
+) -> str:
+    """Sign one call: the secret is the key *and* wrapped round the text (``channels.md`` 3a).
+
+    ``md5`` is what old applications were given (3a; unverified against an official page).
+    """
     text = f"{secret}app_key{app_key}method{method}param_json{body}timestamp{timestamp}v2{secret}"
+    if sign_method == "md5":
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
@@ -143,12 +156,14 @@ class DouyinWire(BaseConnector):
         access = self.access
         method = path.strip("/").replace("/", ".")
         timestamp = str(int(self.now().timestamp()))
+        by = access.options.get("sign_method", "hmac-sha256")
+        signature = sign(access.app_secret, access.app_key, method, body, timestamp, sign_method=by)
         query = {
             "app_key": access.app_key,
             "method": method,
             "timestamp": timestamp,
             "v": "2",
-            "sign_method": "hmac-sha256",
-            "sign": sign(access.app_secret, access.app_key, method, body, timestamp),
+            "sign_method": by,
+            "sign": signature,
         }
         return query if anonymous else {**query, "access_token": access.access_token}

@@ -178,6 +178,7 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
     receiver = _receiver(order, "receiver", fields)
     paid_at = order.time("paid_at")
     status = _status(order, receiver, is_paid=paid_at is not None)
+    placed_at = order.required_time("placed_at")
     payable = order.amount("payable_amount")
     settled = paid_at is not None if status is _S.UNKNOWN else status not in _UNPAID
     return OrderDraft(
@@ -189,8 +190,8 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
         payable_amount=payable,
         paid_amount=payable if settled else NO_MONEY,
         freight=_freight(order),
-        placed_at=order.required_time("placed_at"),
-        modified_at=order.required_time("modified_at"),
+        placed_at=placed_at,
+        modified_at=order.time("modified_at") or placed_at,
         paid_at=paid_at,
         lines=lines,
         receiver=receiver,
