@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from channels_sync.models import InboxMessage, OutboundMessage, ShopCredential, SyncCursor
+from channels_sync.models import FieldMap, InboxMessage, OutboundMessage, ShopCredential, SyncCursor
 from fulfillment.models import (
     CarrierAccount,
     Parcel,
@@ -121,6 +121,16 @@ class SyncCursorFactory(DjangoModelFactory[SyncCursor]):
 
     shop = factory.SubFactory(ShopFactory)
     next_due_at = factory.LazyFunction(timezone.now)
+
+
+class FieldMapFactory(DjangoModelFactory[FieldMap]):
+    class Meta:
+        model = FieldMap
+
+    channel = Channel.OPENJSON
+    version = factory.Sequence(lambda n: n + 1)
+    mapping = factory.LazyFunction(dict)
+    created_at = factory.LazyFunction(timezone.now)
 
 
 class SkuFactory(DjangoModelFactory[Sku]):

@@ -415,6 +415,7 @@ MODELS: Final[Mapping[str, Rights]] = {
     "catalog.shop": Rights(HEALTH, {Role.IT}, add=False),
     "catalog.shopassignment": Rights(SUPERVISORS, SUPERVISORS, delete=True),
     "channels_sync.carriercode": Rights({Role.IT}, {Role.IT}, delete=True),
+    "channels_sync.fieldmap": Rights(HEALTH, {Role.IT}),
     "channels_sync.inboxmessage": Rights(HEALTH),
     "channels_sync.outboundmessage": Rights(HEALTH),
     "fulfillment.carrieraccount": Rights({Role.IT}, {Role.IT}),
@@ -552,6 +553,7 @@ REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
     "catalog.bundle": lambda _w: make.BundleFactory.create(),
     "catalog.listing": lambda _w: make.ListingFactory.create(),
     "catalog.giftstrategy": lambda _w: make.GiftStrategyFactory.create(),
+    "channels_sync.fieldmap": lambda _w: make.FieldMapFactory.create(),
     "channels_sync.outboundmessage": lambda w: make.OutboundMessageFactory.create(shop=w.shop),
     "channels_sync.carriercode": lambda _w: CarrierCode.objects.create(
         channel="jd", carrier="sf", code="467"

@@ -38,7 +38,7 @@ sections and fields, a money field read as a time, a required field without a so
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -53,7 +53,6 @@ from channels_sync.connectors.base import (
     fen,
     given_text,
     id_text,
-    loads_strict,
     optional_id,
     quantity,
     required_time,
@@ -64,46 +63,18 @@ from channels_sync.connectors.base import (
     whole,
     yuan,
 )
+from channels_sync.connectors.field_map_checks import (
+    made_up_words,
+    misfits,
+    problems_of,
+    shape_problems,
+)
+from channels_sync.connectors.field_paths import Getter, getter_of, is_empty, opened, steps_of
 from channels_sync.contracts import Unreadable
 from ordercenter.core.money import FEN
-from ordercenter.orders.contracts import ChannelStatus
 
 FOLDERS: Final = Path(__file__).parent
-MAX_SECTIONS: Final = 20
-MAX_FIELDS: Final = 200
-MAX_PATHS: Final = 10
-MAX_VALUES: Final = 500
-MAX_TEXT: Final = 200
 MAX_PROBLEMS: Final = 20
-
-FAMILIES: Final[Mapping[str, str]] = {
-    "text": "text",
-    "id": "text",
-    "yuan": "money",
-    "fen": "money",
-    "whole": "number",
-    "quantity": "number",
-    "boolean": "boolean",
-    "word": "word",
-    "list": "list",
-    "object": "object",
-    "china_time": "time",
-    "iso_time": "time",
-    "unix_seconds": "time",
-    "unix_milliseconds": "time",
-    "any_time": "time",
-}
-"""By ``as``: what may be exchanged for what in an edited map."""
-OUR_WORDS: Final[Mapping[str, frozenset[str]]] = {
-    "status": frozenset(ChannelStatus),
-    "refund_state": frozenset({"none", "in_progress", "refunded", "partial", "closed", "done"}),
-}
-"""What ``values`` may say even where the default has no use for it (``channels.md`` 0.2)."""
-KEYS: Final = frozenset(
-    {"from", "as", "values", "otherwise", "default", "join", "required", "note"}
-)
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,40}")
-_STEP: Final = re.compile(r"([^.\[\]?\s]+)((?:\[[0-9]{0,3}\])*)(\??)")
 _DIGITS: Final = re.compile(r"[0-9]{1,12}")
 _OFFSET: Final = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})\Z")
 
@@ -152,91 +123,6 @@ _TIMES: Final[Mapping[str, Callable[[Any, str], datetime | None]]] = {
 }
 
 
-# --- paths --------------------------------------------------------------------------------------
-
-Getter = Callable[[Mapping[str, Any]], Any]
-
-
-class _Each:
-    """The step ``[]``: every entry."""
-
-
-_EACH: Final = _Each()
-
-
-@dataclass(frozen=True, slots=True)
-class _Loose:
-    """A step with ``?``: stays where it is if the key is not there."""
-
-    key: str
-
-
-Step = str | int | _Each | _Loose
-
-
-def _steps(path: str) -> tuple[Step, ...]:
-    """Cut a path up; raises ValueError where it is none."""
-    steps: list[Step] = []
-    for part in path.split("."):
-        found = _STEP.fullmatch(part)
-        if found is None:
-            raise ValueError(path)
-        key, brackets, loose = found.groups()
-        steps.append(_Loose(key) if loose else key)
-        indexes = re.findall(r"\[([0-9]*)\]", brackets)
-        steps.extend(int(index) if index else _EACH for index in indexes)
-    return tuple(steps)
-
-
-def _getter(steps: tuple[Step, ...]) -> Getter:
-    """One dict look-up for the usual path of one step, a walk for the others."""
-    first = steps[0]
-    if len(steps) == 1 and isinstance(first, str):
-        return lambda data: data.get(first)
-    if any(step is _EACH for step in steps):
-        return lambda data: next(
-            (value for value in _spread(data, steps) if not _is_empty(value)), None
-        )
-    return lambda data: next(_spread(data, steps), None)
-
-
-def _spread(value: Any, steps: tuple[Step, ...]) -> Iterator[Any]:
-    """Yield what lies at the end of ``steps``; more than one only through ``[]``."""
-    for at, step in enumerate(steps):
-        value = _opened(value)
-        if step is _EACH:
-            for entry in value if isinstance(value, list) else ():
-                yield from _spread(entry, steps[at + 1 :])
-            return
-        value = _below(value, step)
-        if value is None:
-            return
-    yield value
-
-
-def _below(value: Any, step: Step) -> Any:
-    if isinstance(step, _Loose):
-        return value.get(step.key, value) if isinstance(value, Mapping) else value
-    if isinstance(value, Mapping):
-        return value.get(step) if isinstance(step, str) else None
-    if isinstance(value, list) and isinstance(step, int):
-        return value[step] if step < len(value) else None
-    return None
-
-
-def _opened(value: Any) -> Any:
-    """Read JSON inside a text (Douyin ``addr``, ``items_json``); other values as they are."""
-    if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
-        return loads_strict(value.encode(errors="surrogatepass"))
-    return value
-
-
-def _is_empty(value: Any) -> bool:
-    if value.__class__ is str:
-        return not value.strip()
-    return value is None or value in ({}, [])
-
-
 # --- rules --------------------------------------------------------------------------------------
 
 
@@ -253,7 +139,7 @@ class Rule:
 
     def word(self, data: Mapping[str, Any]) -> str | None:
         value = self.find(data)
-        if _is_empty(value):
+        if is_empty(value):
             return None
         found = self.words.get(_spelled(value), self.otherwise)
         return None if found is None else str(found)
@@ -272,7 +158,7 @@ def _nothing(_data: Mapping[str, Any]) -> None:
 
 def _compile(name: str, entry: Mapping[str, Any]) -> Rule:
     paths = entry.get("from", ())
-    getters = [_getter(_steps(path)) for path in paths]
+    getters = [getter_of(steps_of(path)) for path in paths]
     find = getters[0] if len(getters) == 1 else _first_of(getters)
     if "join" in entry:
         find = _joined(getters, entry["join"])
@@ -290,7 +176,7 @@ def _first_of(getters: Sequence[Getter]) -> Getter:
         blank = None
         for get in getters:
             value = get(data)
-            if not _is_empty(value):
+            if not is_empty(value):
                 return value
             if value is not None:
                 blank = value
@@ -310,7 +196,7 @@ def _joined(getters: Sequence[Getter], glue: str) -> Getter:
 def _or_default(find: Getter, default: Any) -> Getter:
     def with_default(data: Mapping[str, Any]) -> Any:
         value = find(data)
-        return default if _is_empty(value) else value
+        return default if is_empty(value) else value
 
     return with_default
 
@@ -363,7 +249,7 @@ class Fields:
 
     def given(self, name: str) -> bool:
         """Whether there is anything: not null, blank or an empty list or object."""
-        return not _is_empty(self.raw(name))
+        return not is_empty(self.raw(name))
 
     def text(self, name: str) -> str:
         return text_of(self.raw(name))
@@ -393,7 +279,7 @@ class Fields:
         """Money in the main unit; ``default`` where there is none, else Unreadable."""
         rule = self.rules.get(name)
         value = None if rule is None else rule.find(self.node.data)
-        if default is not None and _is_empty(value):
+        if default is not None and is_empty(value):
             return default
         if rule is None:
             raise Unreadable(f"缺少字段 {self.node.name(name)}")
@@ -421,30 +307,30 @@ class Fields:
 
     def whole(self, name: str, *, default: int | None = None) -> int:
         value, label = self._at(name)
-        return default if default is not None and _is_empty(value) else whole(value, label)
+        return default if default is not None and is_empty(value) else whole(value, label)
 
     def optional_whole(self, name: str) -> int | None:
         value, label = self._at(name)
-        return None if _is_empty(value) else whole(value, label)
+        return None if is_empty(value) else whole(value, label)
 
     def quantity(self, name: str, *, default: int | None = None) -> int:
         value, label = self._at(name)
-        return default if default is not None and _is_empty(value) else quantity(value, label)
+        return default if default is not None and is_empty(value) else quantity(value, label)
 
     def boolean(self, name: str, *, default: bool = False) -> bool:
         value, label = self._at(name)
-        return default if _is_empty(value) else boolean(value, label)
+        return default if is_empty(value) else boolean(value, label)
 
     def node_or_empty(self, name: str) -> Node:
         """The object there; an empty one if there is none or it is no object."""
         value, label = self._at(name)
-        value = _opened(value)
+        value = opened(value)
         return Node(value if isinstance(value, Mapping) else {}, label)
 
     def nodes(self, name: str) -> list[Node]:
         """The objects of the list there, however wrapped (``unwrap``). Raises Unreadable."""
         value, label = self._at(name)
-        rows = unwrap(_opened(value))
+        rows = unwrap(opened(value))
         return [Node.of(row, f"{label}[{index}]") for index, row in enumerate(rows)]
 
 
@@ -461,7 +347,7 @@ class FieldMap:
     @classmethod
     def parse(cls, source: Any) -> "FieldMap":
         """Compile a whole map. Raises BadFieldMap naming every section and field at fault."""
-        if problems := list(_problems(source)):
+        if problems := list(problems_of(source)):
             raise BadFieldMap(problems[:MAX_PROBLEMS])
         sections = {
             name: Section({key: _compile(key, entry) for key, entry in fields.items()})
@@ -481,20 +367,21 @@ class FieldMap:
     def changed(self, edited: Any) -> "FieldMap":
         """This map with what ``edited`` says otherwise.
 
-        Fields ``edited`` does not name stay; of a field it names, the keys it does not name
-        stay; ``"from": []`` without a default takes a field out. Raises BadFieldMap for what
-        is not in this map, for another kind of value, and for a required field taken out.
+        Fields ``edited`` does not name stay; of a field it names, the settings it does not name
+        stay, and null takes one away; ``"from": []`` without a default takes a field out.
+        Raises BadFieldMap for what is not in this map, for another kind of value, and for a
+        required field taken out.
         """
-        if problems := list(_shape_problems(edited)):
+        if problems := list(shape_problems(edited)):
             raise BadFieldMap(problems[:MAX_PROBLEMS])
-        problems = list(_misfits(edited, self.source))
+        problems = list(misfits(edited, self.source))
         whole_map = {
             name: {
                 key: {**entry, **edited.get(name, {}).get(key, {})} for key, entry in fields.items()
             }
             for name, fields in self.source.items()
         }
-        problems += _lost(whole_map, self.source)
+        problems += made_up_words(whole_map, self.source)
         if problems:
             raise BadFieldMap(problems[:MAX_PROBLEMS])
         return FieldMap.parse(whole_map)
@@ -503,132 +390,11 @@ class FieldMap:
 _NO_SECTION: Final = Section({})
 
 
+def _merged(entry: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in {**entry, **change}.items() if value is not None}
+
+
 @lru_cache(maxsize=64)
 def _packaged(folder: str) -> FieldMap:
     path = FOLDERS / folder / "field_map.json"
     return FieldMap.parse(json.loads(path.read_text(encoding="utf-8")))
-
-
-# --- what is wrong with a map ---------------------------------------------------------------------
-
-
-def _shape_problems(source: Any) -> Iterator[str]:
-    if not isinstance(source, Mapping):
-        yield "对照表应为 JSON 对象：分组 → 字段 → 取值方法"
-        return
-    if len(source) > MAX_SECTIONS:
-        yield f"分组超过 {MAX_SECTIONS} 个"
-    for name, fields in source.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            yield f"分组名 {str(name)[:40]!r} 只能用小写字母、数字和下划线"
-        elif not isinstance(fields, Mapping):
-            yield f"{name}：分组应为 JSON 对象"
-        elif len(fields) > MAX_FIELDS:
-            yield f"{name}：字段超过 {MAX_FIELDS} 个"
-        else:
-            yield from _entry_shapes(name, fields)
-
-
-def _entry_shapes(section: str, fields: Mapping[str, Any]) -> Iterator[str]:
-    for key, entry in fields.items():
-        if not isinstance(key, str) or not _NAME.fullmatch(key):
-            yield f"{section}.{str(key)[:40]}：字段名只能用小写字母、数字和下划线"
-        elif not isinstance(entry, Mapping):
-            yield f'{section}.{key}：应为 JSON 对象，例如 {{"from": ["payment"]}}'
-        else:
-            if unknown := sorted(map(str, entry.keys() - KEYS)):
-                yield f"{section}.{key}：不认识的设置 {'、'.join(unknown)[:80]}"
-            yield from (f"{section}.{key}：{why}" for why in _entry_values(entry))
-
-
-def _entry_values(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Judge every key that is there by itself."""
-    yield from _path_problems(entry.get("from", []))
-    if "as" in entry and entry["as"] not in FAMILIES:
-        yield f"as 应为 {'、'.join(FAMILIES)} 之一"
-    for key in ("join", "note"):
-        if key in entry and not (isinstance(entry[key], str) and len(entry[key]) <= MAX_TEXT):
-            yield f"{key} 应为 {MAX_TEXT} 字以内的文本"
-    if not isinstance(entry.get("required", False), bool):
-        yield "required 应为 true 或 false"
-    for key in ("otherwise", "default"):
-        if not _is_plain(entry.get(key)):
-            yield f"{key} 应为文本、整数、true 或 false"
-    words = entry.get("values", {})
-    if not isinstance(words, Mapping) or len(words) > MAX_VALUES:
-        yield f"values 应为 JSON 对象，至多 {MAX_VALUES} 个词"
-    elif not all(isinstance(k, str) and _is_plain(v) for k, v in words.items()):
-        yield "values 里的值应为文本、整数、true 或 false"
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int)
-
-
-def _path_problems(paths: Any) -> Iterator[str]:
-    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-        yield 'from 应为路径的列表，例如 ["payment"]'
-        return
-    if len(paths) > MAX_PATHS:
-        yield f"from 至多 {MAX_PATHS} 条路径"
-    for path in paths:
-        try:
-            if len(path) > MAX_TEXT:
-                raise ValueError(path)  # noqa: TRY301 - one answer for both
-            _steps(path)
-        except ValueError:
-            yield f"路径 {path[:40]!r} 写法不对，应如 receiver.name 或 items[0].price"
-
-
-def _problems(source: Any) -> Iterator[str]:
-    """What is wrong with a whole map."""
-    shape = list(_shape_problems(source))
-    yield from shape
-    if shape:
-        return
-    for section, fields in source.items():
-        for key, entry in fields.items():
-            yield from (f"{section}.{key}：{why}" for why in _whole_entry(entry))
-
-
-def _whole_entry(entry: Mapping[str, Any]) -> Iterator[str]:
-    if "as" not in entry:
-        yield "缺少 as"
-        return
-    if entry["as"] == "word" and not entry.get("values"):
-        yield "as 为 word 时必须有 values"
-    if "join" in entry and entry["as"] != "text":
-        yield "join 只能用于 text"
-    if entry.get("required") and not entry.get("from") and entry.get("default") is None:
-        yield "必填字段没有来源"
-
-
-def _misfits(edited: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
-    for section, fields in edited.items():
-        if section not in base:
-            yield f"{section}：该平台没有这个分组，可用：{'、'.join(base)}"
-            continue
-        for key, entry in fields.items():
-            if key not in base[section]:
-                yield f"{section}.{key}：该平台没有这个字段"
-                continue
-            was = base[section][key]["as"]
-            if FAMILIES[entry.get("as", was)] != FAMILIES[was]:
-                yield f"{section}.{key}：类型只能在与 {was} 同类的读法之间更换"
-            if "required" in entry and entry["required"] != base[section][key].get(
-                "required", False
-            ):
-                yield f"{section}.{key}：required 不能更改"
-
-
-def _lost(whole_map: Mapping[str, Any], base: Mapping[str, Any]) -> Iterator[str]:
-    """Our words that the edited map makes up: a value no reader of ours knows."""
-    for section, fields in whole_map.items():
-        for key, entry in fields.items():
-            if entry["as"] != "word":
-                continue
-            known = {*base[section][key]["values"].values(), base[section][key].get("otherwise")}
-            known |= OUR_WORDS.get(key, frozenset())
-            ours = {*entry.get("values", {}).values(), entry.get("otherwise")}
-            if made_up := sorted(map(str, ours - known - {None})):
-                yield f"{section}.{key}：不认识的取值 {'、'.join(made_up)[:80]}"

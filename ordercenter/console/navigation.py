@@ -132,6 +132,7 @@ _ADMIN: Final[tuple[tuple[Promise, tuple[tuple[str, str, tuple[Can, ...]], ...]]
         (
             ("catalog_shop", "storefront", (Can.EDIT_SHOPS,)),
             ("channels_sync_carriercode", "pin", (Can.EDIT_SHOPS,)),
+            ("channels_sync_fieldmap", "swap_calls", (Can.VIEW_HEALTH, Can.EDIT_SHOPS)),
             ("channels_sync_inboxmessage", "inbox", (Can.VIEW_HEALTH,)),
             ("channels_sync_outboundmessage", "outbox", (Can.VIEW_HEALTH,)),
             ("fulfillment_carrieraccount", "airport_shuttle", (Can.EDIT_SHOPS,)),

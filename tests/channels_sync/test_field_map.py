@@ -1,10 +1,13 @@
 """The field map: what a table of names reads, and what it refuses before any order comes."""
 
+import contextlib
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from channels_sync.connectors.base import Node, loads_strict
 from channels_sync.connectors.field_map import BadFieldMap, FieldMap, Fields
@@ -161,6 +164,13 @@ def test_an_edit_names_only_what_it_changes() -> None:
     assert (order.id("number"), order.amount("total")) == ("1", Decimal("9.90"))
 
 
+def test_an_edit_may_take_a_setting_away() -> None:
+    base = FieldMap.parse({"order": {"n": {"from": ["n"], "as": "whole", "default": 7}}})
+    assert base.section("order").over(Node({})).whole("n") == 7
+    changed = base.changed({"order": {"n": {"default": None}}})
+    assert changed.section("order").over(Node({})).optional_whole("n") is None
+
+
 def test_an_edit_may_take_a_field_out() -> None:
     changed = PACKAGED.changed({"order": {"memo": {"from": []}}})
     assert changed.section("order").over(Node({"seller_memo": "x"})).given_text("memo") is None
@@ -200,6 +210,34 @@ def test_a_word_of_ours_the_default_has_no_use_for_is_still_ours() -> None:
     changed = PACKAGED.changed({"order": {"status": {"values": {"DEP": "deposit_paid"}}}})
     order = changed.section("order").over(Node({"status": "DEP"}))
     assert order.word("status") == "deposit_paid"
+
+
+PLAIN: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.just([])
+)
+ENTRY = st.dictionaries(
+    st.sampled_from(["from", "as", "values", "otherwise", "default", "join", "required", "x"]),
+    PLAIN | st.lists(PLAIN, max_size=3) | st.dictionaries(st.text(max_size=4), PLAIN, max_size=3),
+)
+EDIT = st.dictionaries(
+    st.sampled_from(["order", "line", ""]),
+    st.dictionaries(st.sampled_from(["number", "total", "memo", "status", "y"]), ENTRY | PLAIN),
+)
+
+
+@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@given(edited=EDIT | PLAIN | st.lists(PLAIN))
+def test_whatever_is_edited_it_is_taken_or_refused_in_words(edited: Any) -> None:
+    try:
+        changed = PACKAGED.changed(edited)
+    except BadFieldMap as refused:
+        assert all(refused.problems)  # noqa: PT017 - either way is right, if it has words
+        return
+    order = changed.section("order").over(Node({"tid": "1", "payment": "1.00"}))
+    for read in (order.id, order.text, order.word, order.given):
+        for name in ("number", "total", "memo", "status"):
+            with contextlib.suppress(Unreadable):
+                read(name)
 
 
 def test_every_problem_is_told_at_once_but_not_a_thousand() -> None:

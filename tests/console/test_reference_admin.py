@@ -133,6 +133,7 @@ MAY_ADD = {
     **{page: {Role.IT} for page in ACCOUNTS},
     "fulfillment/stageclock": {Role.OPERATIONS_SUPERVISOR},
     "auth/user": {Role.CEO},
+    "channels_sync/fieldmap": {Role.IT},
 }
 READ_ONLY = {
     "orders/salesorder", "orders/orderhold", "audit/auditrecord", "channels_sync/inboxmessage",
