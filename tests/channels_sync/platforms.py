@@ -257,17 +257,20 @@ class Pinduoduo(Platform):
             return payload("pinduoduo", "logistics_online_send_ok")
         if method == "pdd.order.upload.extra.logistics":
             return payload("pinduoduo", "upload_extra_logistics_ok")
+        if method == "pdd.order.list.get":
+            return {"order_list_get_response": self._orders("order_list", query)}
         if method == self.refund_method:
             found = _slice(self.refunds, query["page"], query["page_size"])
             content = {"total_count": len(self.refunds), "refund_list": found or None}
             return {"refund_increment_get_response": content}
+        return {"order_sn_increment_get_response": self._orders("order_sn_list", query)}
+
+    def _orders(self, key: str, query: Mapping[str, str]) -> dict[str, Any]:
         rows = _slice(self.orders, query["page"], query["page_size"])
-        answer: dict[str, Any] = {"order_sn_list": rows, "total_count": len(self.orders)}
         if query["use_has_next"] == "true":
-            size = int(query["page_size"])
-            answer |= {"total_count": 0}
-            answer["has_next"] = int(query["page"]) * size < len(self.orders)
-        return {"order_sn_increment_get_response": answer}
+            more = int(query["page"]) * int(query["page_size"]) < len(self.orders)
+            return {key: rows, "total_count": 0, "has_next": more}
+        return {key: rows, "total_count": len(self.orders)}
 
     def shipped(self, tracking_number: str) -> dict[str, Any]:
         detail = payload("pinduoduo", "order_information_get_discount_gift_encrypted")

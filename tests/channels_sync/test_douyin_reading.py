@@ -205,7 +205,7 @@ ODD_SHAPES: dict[str, Change] = {
     "figures as text": lambda row: row.update(
         {key: str(value) for key, value in row.items() if isinstance(value, int)}
     ),
-    "lists left out": lambda row: [without(row, key) for key in ("logistics_info",)] and None,
+    "no parcels": lambda row: without(row, "logistics_info"),
     "no phases": lambda row: without(row, "order_phase_list"),
     "phases null": lambda row: row.update(order_phase_list=None),
     "no after-sale": lambda row: without(row, "sku_order_list", 0, "after_sale_info"),

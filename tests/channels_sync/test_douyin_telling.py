@@ -449,7 +449,7 @@ def test_a_part_the_platform_left_out_is_an_error() -> None:
 
 def test_an_order_without_ciphertext_costs_no_call() -> None:
     gateway = Gateway()
-    bare = {"encrypt_post_receiver": "", "encrypt_post_tel": "", "post_addr": None}
+    bare: dict[str, Any] = {"encrypt_post_receiver": "", "encrypt_post_tel": "", "post_addr": None}
     unreadable = DecryptRequest("2", "", "label", b"{")
     found = gateway.connector().decrypt([request(**bare), unreadable])
     assert [one.error and one.error.code for one in found] == ["no_ciphertext", "unreadable"]
