@@ -245,19 +245,11 @@ def _authorizations(lines: Iterable[SyncCursor], now: datetime) -> Iterable[Wron
             continue
         if credential is None:
             continue
-        ends = [
-            (at, what)
-            for at, what in (
-                (credential.refresh_expires_at, "授权"),
-                (credential.write_expires_at, "写权限"),
-            )
-            if at is not None and at <= now + RUNS_OUT
-        ]
-        if ends:
-            at, what = min(ends)
+        at = credential.refresh_expires_at
+        if at is not None and at <= now + RUNS_OUT:
             level = Level.ALARM if at <= now + timedelta(days=1) else Level.WARN
             when = "已到期" if at <= now else f"将于 {at.astimezone(SHANGHAI):%m-%d %H:%M} 到期"
-            yield Wrong(line.pk, Kind.AUTH, level, f"{name} 的{what}{when}，请店主重新授权")
+            yield Wrong(line.pk, Kind.AUTH, level, f"{name} 的授权{when}，请店主重新授权")
 
 
 def _breakers(lines: Iterable[SyncCursor], now: datetime) -> Iterable[Wrong]:

@@ -139,13 +139,6 @@ def test_an_authorization_that_ends_is_said_days_before(shop: Shop) -> None:
         assert alarms() == expected
 
 
-def test_the_right_to_write_may_end_before_the_rest(shop: Shop) -> None:
-    shop.credential.write_expires_at = NOW + timedelta(hours=5)
-    shop.credential.save()
-    assert alarms() == {"auth": "alarm"}
-    assert "写权限" in LineAlarm.objects.get().words
-
-
 def test_dead_letters_missing_orders_the_breaker_and_crooked_clocks_are_said(shop: Shop) -> None:
     channels.store(
         [RawMessage(MessageKind.UNREADABLE, b"?")], source=InboxMessage.Source.PUSH, shop_id=shop.pk
