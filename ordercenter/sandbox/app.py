@@ -16,15 +16,13 @@ from ordercenter.sandbox.desk import Desk
 from ordercenter.sandbox.faults import Faults, FaultyLine
 from ordercenter.sandbox.ledger import Ledger
 from ordercenter.sandbox.market import Market
-from ordercenter.sandbox.platforms import (
-    crm,
-    miniprogram,
-    shopify,
-)
+from ordercenter.sandbox.platforms import crm, miniprogram
 from ordercenter.sandbox.platforms.douyin import gateway as douyin
 from ordercenter.sandbox.platforms.douyin import pushing as douyin_pushing
 from ordercenter.sandbox.platforms.jd import gateway as jd
 from ordercenter.sandbox.platforms.pinduoduo import gateway as pinduoduo
+from ordercenter.sandbox.platforms.shopify import admin as shopify
+from ordercenter.sandbox.platforms.shopify import webhooks as shopify_webhooks
 from ordercenter.sandbox.platforms.taobao import gateway as taobao
 from ordercenter.sandbox.platforms.wechat import pushing as wechat_pushing
 from ordercenter.sandbox.platforms.wechat import shop as wechat
@@ -73,7 +71,7 @@ def build(
         routes += platform.routes(book)
     pushers: tuple[Pusher, ...] = (
         douyin_pushing.Pusher(book, center),
-        shopify.Pusher(book, center),
+        shopify_webhooks.Pusher(book, center),
         wechat_pushing.Pusher(book, center),
         crm.Pusher(book, center),
         sf.Pusher(book, center, courier),

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from ordercenter.sandbox.book import DONE, SHIPPED, Order
-from ordercenter.sandbox.platforms import shopify as platform
 from ordercenter.sandbox.platforms.graphql import SyntaxProblem, read_operation
+from ordercenter.sandbox.platforms.shopify import bodies, wire
 from tests.sandbox.callers import Bench
 from tests.sandbox.wires import Center, call, gaps, graphql, pusher_of, sample, vector
 
@@ -118,7 +118,7 @@ def test_the_search_text_bounds_the_change(bench: Bench) -> None:
     old = bench.sell("SH01")[0]
     bench.clock.pass_by(3600)
     new = bench.sell("SH01")[0]
-    bound = platform.zulu(new.modified)
+    bound = bodies.zulu(new.modified)
     later = listed(bench, q=f"updated_at:>='{bound}'")["nodes"]
     earlier = listed(bench, q=f"{LONG_AGO} AND updated_at:<'{bound}'")["nodes"]
     assert [n["legacyResourceId"] for n in later] == [new.number]
@@ -217,14 +217,14 @@ def test_an_unpaid_order_is_not_open_for_shipping(bench: Bench) -> None:
 
 def heard(bench: Bench) -> list[httpx.Request]:
     center = Center()
-    center.take(pusher_of(bench, "shopify").outgoing)
+    center.take(pusher_of(bench, "shopify.webhooks").outgoing)
     return center.heard
 
 
 def test_the_hmac_is_the_published_one() -> None:
     for name in ("shopify-webhook-official", "shopify-webhook-cjk-escaped-slash"):
         facts = vector(name)
-        given = platform.webhook_hmac(facts["body"].encode(), facts["secret"])
+        given = wire.webhook_hmac(facts["body"].encode(), facts["secret"])
         assert given == facts["expected_signature"]
         assert given not in {wrong["value"] for wrong in facts["wrong_variants"]}
 

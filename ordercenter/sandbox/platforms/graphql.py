@@ -1,12 +1,14 @@
 """As much of GraphQL as a stand-in needs: which fields are asked for, and with what arguments.
 
-Selections are not obeyed: who asks for an order gets all of it.
+Selections are read for the arguments inside them, not obeyed: who asks for an order gets all
+of it. What a named fragment holds is not looked at.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 TOKEN: Final = re.compile(
@@ -20,6 +22,32 @@ WORDS: Final = {"true": True, "false": False, "null": None}
 
 class SyntaxProblem(ValueError):
     """The query cannot be read."""
+
+
+@dataclass(slots=True)
+class Field:
+    """A field that is asked for, with its arguments and directives filled in."""
+
+    name: str
+    arguments: dict[str, Any]
+    directives: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fields: dict[str, Field] = field(default_factory=dict)
+    """What is selected inside, by response name."""
+
+    def inner(self, *path: str) -> Field | None:
+        """The field found by going down ``path`` by name, ``nodes`` and ``edges`` passed over."""
+        found: Field | None = self
+        for name in path:
+            found = None if found is None else found._child(name)
+        return found
+
+    def _child(self, name: str) -> Field | None:
+        for child in self.fields.values():
+            if child.name == name:
+                return child
+            if child.name in {"nodes", "edges", "node"} and (deep := child._child(name)):
+                return deep
+        return None
 
 
 class Reader:
@@ -69,20 +97,47 @@ class Reader:
     def arguments(self) -> dict[str, Any]:
         return self._pairs(")") if self.skip("(") else {}
 
-    def selections(self) -> dict[str, dict[str, Any]]:
-        """The fields between braces, by response name, with their arguments; no deeper."""
-        found: dict[str, dict[str, Any]] = {}
+    def selections(self) -> dict[str, Field]:
+        """The fields between braces, by response name."""
+        found: dict[str, Field] = {}
         self.expect("{")
         while not self.skip("}"):
-            if self.skip("..."):
-                message = "fragments are not understood at the top"
+            if self.peek() == ("end", ""):
+                message = "a brace is missing"
                 raise SyntaxProblem(message)
+            if self.skip("..."):
+                found |= self._fragment()
+            else:
+                response, asked = self._field()
+                found[response] = asked
+        return found
+
+    def _field(self) -> tuple[str, Field]:
+        response = name = self.name()
+        if self.skip(":"):
             name = self.name()
-            if self.skip(":"):  # an alias
-                name = self.name()
+        asked = Field(name, self.arguments(), self._directives())
+        if self.peek() == ("mark", "{"):
+            asked.fields = self.selections()
+        return response, asked
+
+    def _fragment(self) -> dict[str, Field]:
+        """What stands in an inline fragment; of a named one nothing."""
+        if self.peek() == ("name", "on"):
+            self.name()
+            self.name()
+        elif self.peek()[0] == "name":
+            self.name()
+            self._directives()
+            return {}
+        self._directives()
+        return self.selections()
+
+    def _directives(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        while self.skip("@"):
+            name = self.name()
             found[name] = self.arguments()
-            if self.peek() == ("mark", "{"):
-                self._pass_over()
         return found
 
     def _until(self, mark: str) -> Iterator[Any]:
@@ -96,17 +151,6 @@ class Reader:
             self.expect(":")
             found[name] = self.value()
         return found
-
-    def _pass_over(self) -> None:
-        depth = 0
-        while True:
-            token = self.take()
-            if token == ("end", ""):
-                message = "a brace is missing"
-                raise SyntaxProblem(message)
-            depth += {("mark", "{"): 1, ("mark", "}"): -1}.get(token, 0)
-            if depth == 0:
-                return
 
 
 def tokens(query: str) -> Iterator[tuple[str, str]]:
@@ -146,10 +190,8 @@ def unescape(text: str) -> str:
     )
 
 
-def read_operation(
-    query: str, variables: Mapping[str, Any]
-) -> tuple[str, dict[str, dict[str, Any]]]:
-    """``query`` or ``mutation``, and its top fields with their arguments filled in.
+def read_operation(query: str, variables: Mapping[str, Any]) -> tuple[str, dict[str, Field]]:
+    """``query`` or ``mutation``, and its top fields by response name.
 
     Raises SyntaxProblem. The default values of variables are not looked at.
     """
