@@ -30,13 +30,15 @@ def keep(drafts: Sequence[tuple[int, RefundDraft]], *, now: datetime) -> list[Re
         if not made:
             if not _is_newer(draft.modified_at, request.modified_at):
                 continue
-            before = (request.state, request.amount)
+            before = (request.state, request.amount, request.version)
             for name, value in _fields(draft).items():
                 setattr(request, name, value)
+            if before[2] != request.version:
+                request.answer = ""  # the platform asks about this version anew
             if request.order_id is None:
                 request.order = _order(shop_id, draft)
             request.save()
-            if before == (request.state, request.amount):
+            if before == (request.state, request.amount, request.version):
                 continue
         changed.append(request)
     return changed
@@ -56,6 +58,7 @@ def _fields(draft: RefundDraft) -> dict[str, object]:
         "return_goods": draft.return_goods,
         "intercept_shipping": draft.intercept_shipping,
         "modified_at": draft.modified_at,
+        "version": draft.version[:40],
     }
 
 

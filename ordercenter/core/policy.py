@@ -49,6 +49,7 @@ class Can(TextChoices):
     EDIT_RULES = "edit_rules", _("维护风控规则")
     READ_AUDIT = "read_audit", _("查看审计记录")
     REPLAY_DEAD = "replay_dead", _("重放死信")
+    WRITE_MEMO = "write_memo", _("回写平台备注")
 
 
 _SUPERVISORS: Final = frozenset({Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR})
@@ -75,6 +76,7 @@ ALLOWED: Final[Mapping[Can, frozenset[Role]]] = {
     Can.EDIT_RULES: frozenset({Role.OPERATIONS_SUPERVISOR}),
     Can.READ_AUDIT: _SUPERVISORS | {Role.FINANCE, Role.CEO},
     Can.REPLAY_DEAD: _SUPERVISORS,
+    Can.WRITE_MEMO: _SUPERVISORS | {Role.CLERK, Role.REVIEWER},
 }
 
 SCOPED: Final = frozenset({Role.CLERK, Role.PICKER, Role.PACKER})

@@ -14,6 +14,7 @@ from inventory import services as inventory
 from ordercenter.audit.models import Action
 from ordercenter.core.actor import Actor
 from ordercenter.orders.states import OrderStatus
+from ordercenter.pipeline import telling
 from ordercenter.pipeline.work import Work
 
 
@@ -45,3 +46,4 @@ def finish(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
         now=now,
         stages=[s for s in fulfillment.DEFAULT_MINUTES if s.value != "put_back"],
     )
+    telling.answer_stops(ids, actor=actor, now=now)

@@ -13,10 +13,10 @@ from channels_sync.services import storable
 from fulfillment import services as fulfillment
 from fulfillment.models import RefundRequest, Stage, StageTask
 from ordercenter.audit.models import Action
-from ordercenter.audit.services import record
-from ordercenter.core.actor import PIPELINE, Actor
+from ordercenter.core.actor import PIPELINE
 from ordercenter.core.live import announce
 from ordercenter.orders.models import SalesOrder
+from ordercenter.pipeline.noting import note
 
 State = OutboundMessage.State
 Kind = OutboundMessage.Kind
@@ -51,33 +51,14 @@ def _order_of(message: OutboundMessage) -> SalesOrder | None:
 def _written_back(order: SalesOrder, message: OutboundMessage, *, now: datetime) -> None:
     """The notify stage is done, and the record says so."""
     _close_notify(order.pk, StageTask.State.DONE, now=now)
-    noted(
-        order, Action.WRITE_BACK_DONE, actor=PIPELINE,
-        change={"waybill": message.payload["tracking_number"]},
-    )  # fmt: skip
+    change = {"waybill": message.payload["tracking_number"]}
+    note(order, Action.WRITE_BACK_DONE, change, actor=PIPELINE)
 
 
 def _close_notify(order_id: int, state: StageTask.State, *, now: datetime) -> None:
     fulfillment.close_tasks(
         [order_id], state=state.value, by="system", now=now, stages=[Stage.NOTIFY]
     )
-
-
-def noted(
-    order: SalesOrder,
-    action: Action,
-    *,
-    actor: Actor,
-    change: dict[str, object],
-    reason: str = "",
-) -> None:
-    """One more version of a locked order that changes nothing but what is on record."""
-    order.version += 1
-    order.save(update_fields=["version"])
-    record(
-        action, object_type="order", object_id=order.pk, actor=actor,
-        change={"status": [order.status], **change}, reason=reason, version=order.version,
-    )  # fmt: skip
 
 
 def _shown(message: OutboundMessage, told: StockFigure, echo: object, *, now: datetime) -> None:

@@ -17,8 +17,6 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from channels_sync import outbox
-from channels_sync.models import OutboundMessage
 from fulfillment import services as fulfillment
 from fulfillment.carriers.account import speaking
 from fulfillment.carriers.wire import make_client
@@ -34,8 +32,6 @@ from fulfillment.contracts import (
 from fulfillment.models import CarrierAccount, Parcel, Stage, StageTask, Waybill
 from inventory import services as inventory
 from ordercenter.audit.models import Action
-from ordercenter.audit.services import record
-from ordercenter.catalog.models import Channel
 from ordercenter.core.actor import PIPELINE, Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound, OrderCenterError
@@ -44,8 +40,9 @@ from ordercenter.core.policy import SCOPED, Can, allows, require, roles_of
 from ordercenter.orders.errors import OrderCanceled, OrderHeld, WrongState
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus
-from ordercenter.pipeline import decisions
+from ordercenter.pipeline import decisions, telling
 from ordercenter.pipeline.drafts import known_receiver
+from ordercenter.pipeline.noting import note
 
 logger = logging.getLogger(__name__)
 CARRIER: Final = "sf"
@@ -134,25 +131,6 @@ def _locked(order_id: int) -> SalesOrder:
     return SalesOrder.objects.locked([order_id]).get()
 
 
-def _bump(
-    order: SalesOrder,
-    action: Action,
-    change: Mapping[str, object],
-    *,
-    actor: Actor,
-    to: OrderStatus | None = None,
-) -> None:
-    """One more version of a locked order, and its record."""
-    was = order.status
-    order.status, order.version = to or was, order.version + 1
-    order.save(update_fields=["status", "version"])
-    path = [was, order.status] if to else [was]
-    record(
-        action, object_type="order", object_id=order.pk, actor=actor,
-        change={"status": [str(s) for s in path], **change}, version=order.version,
-    )  # fmt: skip
-
-
 @transaction.atomic
 def finish_task(
     task_id: int, *, user: AbstractBaseUser, actor: Actor, answer: Mapping[str, str] | None = None
@@ -170,6 +148,7 @@ def finish_task(
         raise InvalidInput(what="请扫描面单完成打包出库")
     elif stage is Stage.PUT_BACK:
         _done(task, order, actor=actor, now=now)
+        telling.answer_stops([order.pk], actor=actor, now=now)
     elif stage is Stage.FINANCE_CHECK:
         _checked(task, order, user=user, actor=actor, now=now)
     elif stage is Stage.FIRST_REVIEW:
@@ -183,7 +162,7 @@ def _done(
     task: StageTask, order: SalesOrder, *, actor: Actor, now: datetime, **facts: object
 ) -> None:
     _close(task, actor=actor, now=now)
-    _bump(order, Action.STAGE_DONE, {"stage": task.stage, **facts}, actor=actor)
+    note(order, Action.STAGE_DONE, {"stage": task.stage, **facts}, actor=actor)
 
 
 def _close(task: StageTask, *, actor: Actor, now: datetime) -> None:
@@ -242,13 +221,13 @@ def _reviewed(task: StageTask, order: SalesOrder, *, actor: Actor, now: datetime
 def _talked(
     task: StageTask, order: SalesOrder, *, actor: Actor, now: datetime, answer: Mapping[str, str]
 ) -> None:
-    note = answer.get("note", "").strip()[:400]
+    remark = answer.get("note", "").strip()[:400]
     if answer.get("outcome") not in {"resume", "cancel"}:
         raise InvalidInput(what="请选择买家的答复：继续发货，或同意取消")
     said = "买家确认继续发货" if answer["outcome"] == "resume" else "买家同意取消"
     holds = OrderHold.objects.open().filter(order=order, disposition=Disposition.AFTER_SALES)
     for hold in holds:
-        hold.evidence = {**hold.evidence, "after_sales": f"{said} {note}".strip()}
+        hold.evidence = {**hold.evidence, "after_sales": f"{said} {remark}".strip()}
         hold.disposition = Disposition.WAITING
         hold.save(update_fields=["evidence", "disposition"])
     _done(task, order, actor=actor, now=now, answer=said)
@@ -446,7 +425,7 @@ def _issue(waybill_id: int, issued: Issued, *, actor: Actor) -> Waybill:
         waybill.order_version = order.version + 1
         Parcel.objects.filter(pk=waybill.parcel_id).update(state=Parcel.State.PACKED)
     waybill.save()
-    _bump(order, action, {"waybill": issued.number}, actor=actor)
+    note(order, action, {"waybill": issued.number}, actor=actor)
     announce("orders", order_id=order.pk)
     return waybill
 
@@ -483,38 +462,12 @@ def ship_parcel(
     left = Parcel.objects.filter(
         order=order, state__in=[Parcel.State.PLANNED, Parcel.State.PICKED, Parcel.State.PACKED]
     ).exists()
-    _bump(
+    note(
         order, Action.PARCEL_SHIPPED, {"parcel": parcel.number, "waybill": waybill.number},
         actor=actor, to=None if left else OrderStatus.SHIPPED,
     )  # fmt: skip
-    if order.shop.channel != Channel.FILE:  # an order from a sheet has no platform to tell
-        _tell_channel(order, parcel, waybill, now=now)
-        fulfillment.open_tasks([fulfillment.TaskRequest(order.pk, Stage.NOTIFY)], now=now)
+    telling.shipped(order, parcel, carrier=waybill.carrier, tracking_number=waybill.number, now=now)
     announce("orders", order_id=order.pk)
-
-
-def _tell_channel(order: SalesOrder, parcel: Parcel, waybill: Waybill, *, now: datetime) -> None:
-    lines = [
-        {"channel_line_id": line.line.channel_line_id, "quantity": line.quantity}
-        for line in fulfillment.parcel_lines(parcel.pk)
-        if line.line.channel_line_id and line.line.bundle_line_id is None
-    ]
-    outbox.queue_out(
-        OutboundMessage.Kind.SHIP,
-        shop_id=order.shop_id,
-        order_id=order.pk,
-        key=f"ship:{parcel.number}:{waybill.number}",
-        payload={
-            "channel_number": order.channel_number,
-            "carrier": waybill.carrier,
-            "tracking_number": waybill.number,
-            "shipped_at": now.isoformat(),
-            "lines": lines,
-            "whole": not Parcel.objects.filter(order=order).exclude(pk=parcel.pk)
-            .exclude(state__in=[Parcel.State.CANCELED, Parcel.State.STOPPED]).exists(),
-        },
-        now=now,
-    )  # fmt: skip
 
 
 def amounts(order: SalesOrder) -> dict[str, Decimal]:

@@ -20,7 +20,7 @@ from ordercenter.audit.models import Action
 from ordercenter.core.actor import Actor
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, RefundDraft
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
-from ordercenter.pipeline import cancel
+from ordercenter.pipeline import cancel, telling
 from ordercenter.pipeline.drafts import (
     clean,
     known_receiver,
@@ -36,6 +36,10 @@ from ordercenter.pipeline.work import HoldDraft, Work, load
 
 S = OrderStatus
 GONE: Final = frozenset({S.SHIPPED, S.SIGNED})
+ASKED: Final = "asked"
+"""The code of the hold for a buyer's wish that comes with the order."""
+ASKED_BY_MESSAGE: Final = "asked_by_message"
+"""The same for one that only a message tells: the order's own words say nothing of it."""
 
 
 def settle_in(
@@ -56,6 +60,7 @@ def settle_in(
         work.hold(hold)
     if draft.refund_state == "in_progress":
         work.hold(refund_hold("平台有未完结的退款申请"))
+    _learn_wish(work, draft)
     for request in open_refunds.get((work.shop_id, work.channel_number), ()):
         if request.state in {"in_progress", "refunded"}:
             _apply_refund(work, request)
@@ -78,6 +83,18 @@ def refund_hold(words: str) -> HoldDraft:
     return HoldDraft(HoldKind.REFUND, "refund", "2", words)
 
 
+def wish_hold(code: str) -> HoldDraft:
+    return HoldDraft(HoldKind.ADDRESS_CHANGE, code, "2", "买家申请修改收货地址，等待答复与更新")
+
+
+def _learn_wish(work: Work, draft: OrderDraft) -> None:
+    """A buyer who asks for another address stops the order until the platform shows it done."""
+    if draft.address_change is not None:
+        work.hold(wish_hold(ASKED))
+    else:
+        work.unhold(HoldKind.ADDRESS_CHANGE, "平台已无改地址申请", code=ASKED)
+
+
 def learn(work: Work, draft: OrderDraft, *, now: datetime) -> None:
     """Let a known order learn what its channel says now; older words change nothing."""
     if draft.modified_at < work.channel_modified_at:
@@ -98,6 +115,7 @@ def learn(work: Work, draft: OrderDraft, *, now: datetime) -> None:
         return
     _learn_channel_hold(work, draft)
     _learn_receiver(work, draft)
+    _learn_wish(work, draft)
     _learn_lines(work, draft)
     _learn_refund(work, draft)
 
@@ -180,6 +198,7 @@ def _learn_receiver(work: Work, draft: OrderDraft) -> None:
     ):
         work.change(name, value)
     work.goes_to(*receiver_keys(told, work.shop_id))
+    work.unhold(HoldKind.ADDRESS_CHANGE, "平台已更新收货地址", code=ASKED_BY_MESSAGE)
     reviewed = not work.held_by_code(HoldKind.INCOMPLETE, "receiver")
     work.receiver_problem = receiver_problem(told)
     if not work.receiver_problem:
@@ -282,6 +301,7 @@ def _act(changed: Sequence[RefundRequest], *, actor: Actor, now: datetime) -> No
     take(works, actor=actor, now=now)
     follow_up([w for w in works if w.touched], actor=actor, now=now)
     _too_late(works, by_order, actor=actor, now=now)
+    telling.answer_stops(by_order, actor=actor, now=now)
 
 
 def _apply_refund(work: Work, request: RefundRequest) -> None:

@@ -30,6 +30,8 @@ def read(message: OutboundMessage) -> Told:
 
 def _ship_notice(message: OutboundMessage) -> ShipNotice:
     told = message.payload
+    if not (told["whole"] or told["lines"]):  # without lines it would mean the whole order
+        raise Moot("包裹里没有平台订单中的商品")
     lines = () if told["whole"] else tuple(
         ShipLine(line["channel_line_id"], line["quantity"]) for line in told["lines"]
     )  # fmt: skip

@@ -22,6 +22,7 @@ from ordercenter.catalog.models import Shop
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import sending
+from ordercenter.pipeline.calling import SideBySide
 from tests.factories import (
     OutboundMessageFactory,
     SalesOrderFactory,
@@ -381,7 +382,7 @@ def test_what_has_a_deadline_is_tried_again_before_it(shop: Shop, line: Line) ->
 
 
 def test_a_slow_shop_is_left_to_itself(shop: Shop) -> None:
-    gate, lines = threading.Event(), sending.SideBySide(patience=0.2)
+    gate, lines = threading.Event(), SideBySide(patience=0.2)
     try:
         assert lines.run({shop.pk: lambda: gate.wait(10) and 1, shop.pk + 1: lambda: 2}) == 2
         assert lines.busy() == [shop.pk]

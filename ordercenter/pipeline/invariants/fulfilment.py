@@ -48,7 +48,8 @@ R1: Final = f"""
 """  # noqa: S608 - own constant text
 
 # Holds that end by a fact are not released; a hold may also end with its order, and a missing
-# receiver by the platform's own word. Every other release has a person behind it.
+# receiver or a buyer's wish for another one by the platform's own word. Every other release has a
+# person behind it.
 R2: Final = """
     SELECT CASE WHEN r.actor_kind IS DISTINCT FROM 'person' THEN '解除挂起的不是人'
                 WHEN h.asked_by = h.released_by THEN '申请人与批准人是同一人'
@@ -64,6 +65,8 @@ R2: Final = """
       AND (r.change -> 'status' ->> -1) IS DISTINCT FROM 'canceled'
       AND NOT (h.kind = 'incomplete' AND h.code = 'receiver'
                AND r.actor_kind IS DISTINCT FROM 'person')
+      AND NOT (h.kind = 'address_change' AND starts_with(h.code, 'asked')
+               AND r.actor_kind IS DISTINCT FROM 'person')
       AND (r.actor_kind IS DISTINCT FROM 'person'
            OR h.released_by <> left('person:' || r.actor_id, 64)
            OR h.asked_by = h.released_by
@@ -72,6 +75,8 @@ R2: Final = """
                 WHEN h.tier = '3' THEN %(freeze)s::text[]
                 WHEN h.kind = 'payment' THEN %(payment)s::text[]
                 WHEN h.kind = 'incomplete' THEN %(incomplete)s::text[]
+                WHEN h.kind = 'address_change' AND starts_with(h.code, 'asked')
+                    THEN %(incomplete)s::text[]
                 ELSE %(review)s::text[] END)
 """
 
