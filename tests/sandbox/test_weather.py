@@ -257,13 +257,13 @@ def test_a_token_dies_now_when_it_is_ordered_and_stays_dead_over_a_restart(tmp_p
     before = Bench(data_dir=tmp_path)
     old = before.shop("JD01").access_token
     before.control("fault", platform="jd", kind="token_expiry")
-    now = before.clock.now
-    assert before.jd_search(now - 9, now, access_token=old)["error_response"]["code"] == "19"
+    wish = {"order_id": "1", "optional_fields": "orderId"}
+    died = before.jos("jingdong.pop.order.get", wish, access_token=old)
+    assert died["error_response"]["code"] == "19"
     before.book.close()
     after = Bench(data_dir=tmp_path)
-    assert after.jos("jingdong.pop.order.get", {}, access_token=old)["error_response"]["code"] == (
-        "19"
-    )
+    still = after.jos("jingdong.pop.order.get", wish, access_token=old)
+    assert still["error_response"]["code"] == "19"
     after.book.close()
 
 
