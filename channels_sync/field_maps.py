@@ -79,6 +79,15 @@ def live_field_map(channel: str, shop_id: int | None) -> FieldMap | None:
     return default if pk is None else _compiled(pk)
 
 
+def map_at_the_door(channel: str, shop_id: int) -> FieldMap | None:
+    """The map a push is cut up by: a live one that no longer fits gives way to the packaged
+    one, because a door keeps what comes, whatever it says."""
+    try:
+        return live_field_map(channel, shop_id)
+    except Unreadable:
+        return CONNECTORS[channel].default_map
+
+
 @lru_cache(maxsize=256)
 def _compiled(pk: int) -> FieldMap:
     row = FieldMapRow.objects.get(pk=pk)

@@ -8,7 +8,15 @@ import httpx
 from django.db import close_old_connections
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.contracts import Connector, ErrorClass, PlatformError
+from channels_sync.contracts import (
+    Connector,
+    ConnectorError,
+    ErrorClass,
+    PlatformError,
+    Rejected,
+    Unreadable,
+)
+from channels_sync.field_maps import live_field_map
 from channels_sync.line import ShopLine
 from channels_sync.models import CarrierCode, ShopCredential
 
@@ -27,12 +35,19 @@ def renew_token(shop_id: int, client: httpx.Client) -> None:
 
 
 def _speak(shop_id: int, client: httpx.Client) -> tuple[Connector, ShopLine, str]:
-    """(the connector, its line, the token it starts with)."""
+    """(the connector, its line, the token it starts with). Raises Rejected for a shop whose
+    field map no longer fits: its lists would seem to be empty."""
     credential = ShopCredential.objects.select_related("shop").get(pk=shop_id)
     codes = CarrierCode.objects.filter(channel=credential.shop.channel)
     access = credential.access(options={f"carrier.{row.carrier}": row.code for row in codes})
     line = ShopLine(shop_id)
-    connector = CONNECTORS[credential.shop.channel](access, client, line=line)
+    channel = credential.shop.channel
+    try:
+        field_map = live_field_map(channel, shop_id)
+    except Unreadable as reason:
+        fault = PlatformError(ErrorClass.BUSINESS, "field_map", str(reason))
+        raise Rejected(fault) from reason
+    connector = CONNECTORS[channel](access, client, line=line, field_map=field_map)
     line.refresh = connector.refresh
     return connector, line, access.access_token
 
@@ -84,4 +99,6 @@ def own_fault(error: Exception) -> PlatformError:
     """A failure that is ours, in the shape the health page shows; no value of the message."""
     if isinstance(error, ShopCredential.DoesNotExist):
         return PlatformError(ErrorClass.AUTH, "no_credential", "店铺没有授权信息，请先填写")
+    if isinstance(error, ConnectorError):
+        return error.error
     return PlatformError(ErrorClass.PLATFORM, type(error).__name__, "程序处理出错，请联系 IT")

@@ -29,6 +29,7 @@ from channels_sync.contracts import (
     WebhookReply,
     WebhookRequest,
 )
+from channels_sync.field_maps import map_at_the_door
 from channels_sync.models import InboxMessage, ShopCredential, SyncCursor
 from fulfillment.carriers import CARRIERS
 from fulfillment.carriers.account import speaking
@@ -74,7 +75,8 @@ def channel_hook(request: HttpRequest, channel: str, shop_code: str) -> HttpResp
     )
     if credential is None or channel not in CONNECTORS:
         raise Http404
-    connector = CONNECTORS[channel](credential.access())
+    field_map = map_at_the_door(channel, credential.shop_id)
+    connector = CONNECTORS[channel](credential.access(), field_map=field_map)
     now = clock_now()
     if request.method == "GET":
         return _challenge(connector, _pushed(request, b"", now)) or HttpResponseNotAllowed(["POST"])
