@@ -18,6 +18,16 @@ URL = "http://127.0.0.1:1"
 C = TypeVar("C", bound=BaseConnector)
 
 
+class Renewing(Turns):
+    """A shop's line that renews by the connector's own ``refresh``, as the house's does."""
+
+    connector: BaseConnector
+
+    def renew(self, stale_token: str) -> str:
+        self.renewed.append(stale_token)
+        return self.connector.refresh("").access_token
+
+
 def a_bench() -> Iterator[Bench]:
     bench = Bench(clock=Clock(time.time() - 300))
     yield bench
@@ -33,11 +43,14 @@ def connect(bench: Bench, shop_code: str, make: type[C]) -> C:
         app_key=told.app_key,
         app_secret=told.app_secret,
         access_token=told.access_token,
+        secrets=told.secrets,
         options={key: str(value) for key, value in told.options.items()}
         | {name: URL + path for name, path in told.urls.items()},
     )
     client = make_client(transport=httpx.MockTransport(ask(bench)))
-    return make(access, client, lambda: at(bench), line=Turns())
+    line = Renewing()
+    line.connector = make(access, client, lambda: at(bench), line=line)
+    return line.connector
 
 
 def at(bench: Bench) -> datetime:

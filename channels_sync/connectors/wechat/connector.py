@@ -42,6 +42,7 @@ ORDERS: Final = "/channels/ec/order/list/get"
 REFUNDS: Final = "/channels/ec/aftersale/getaftersalelist"
 PAGE_SIZE: Final = 100
 MAX_PAGES: Final = 1000
+NARROWEST: Final = 60
 LISTED: Final = "listed"
 """The topic of a hint we write ourselves: an order was listed, but had no detail yet."""
 
@@ -71,9 +72,10 @@ class WeChatConnector(WeChatTelling):
             pages = self._pages(ORDERS, span, "order_id_list")
             read: Callable[[str, datetime], RawMessage] = self._listed_order
         else:
+            seconds = _range(window)
             span = {
-                "begin_update_time": int(window.start.timestamp()),
-                "end_update_time": int(window.end.timestamp()),
+                "begin_update_time": seconds["start_time"],
+                "end_update_time": seconds["end_time"],
             }
             pages = self._pages(REFUNDS, span, "after_sale_order_id_list")
             read = self._listed_refund
@@ -189,7 +191,6 @@ class WeChatConnector(WeChatTelling):
 
 
 def _range(window: Window) -> dict[str, int]:
-    return {
-        "start_time": int(window.start.timestamp()),
-        "end_time": int(window.end.timestamp()),
-    }
+    """The window in seconds, at least ``NARROWEST`` of them: WeChat refuses less (31042)."""
+    end = int(window.end.timestamp())
+    return {"start_time": min(int(window.start.timestamp()), end - NARROWEST), "end_time": end}
