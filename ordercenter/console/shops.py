@@ -20,7 +20,7 @@ from ordercenter.console import shop_facts
 from ordercenter.console.access import me, page
 from ordercenter.console.reasons import checked_reason
 from ordercenter.console.shop_forms import ModeForm, SpanForm
-from ordercenter.console.shop_setup import (
+from ordercenter.console.shop_steps import (
     advise,
     credential_of,
     lists_of,

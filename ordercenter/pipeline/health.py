@@ -271,7 +271,7 @@ def _shop_health(shop: Shop, ends: _Ends, now: datetime) -> ShopHealth:
         alarms=alarms,
         troubles=troubles,
         level=level(
-            warn=bool(troubles) or inbox.dead > 0 or Level.WARN in fears,
+            warn=bool(troubles) or inbox.dead > 0 or Level.WARN in fears or _is_paused(cursor),
             bad=shop.is_active
             and (
                 _is_quiet(shop, cursor, now)
@@ -294,6 +294,10 @@ def is_unfinished(shop: Shop) -> bool:
 def _is_read(shop: Shop, cursor: SyncCursor | None) -> bool:
     """Whether the shop is to be read by itself now."""
     return shop.is_active and cursor is not None and cursor.is_polled and shop.channel in POLLED
+
+
+def _is_paused(cursor: SyncCursor | None) -> bool:
+    return cursor is not None and cursor.paused_at is not None
 
 
 def _is_quiet(shop: Shop, cursor: SyncCursor | None, now: datetime) -> bool:
