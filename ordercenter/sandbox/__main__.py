@@ -33,6 +33,11 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--rate", type=float, default=env("SANDBOX_RATE", "0.5"), help="每秒卖出几单，0 为不卖")
     add("--trouble", type=float, default=env("SANDBOX_TROUBLE", "0.12"), help="异常订单占比")
     add("--seed", type=int, default=env("SANDBOX_SEED", "1"))
+    add(
+        "--crm-database",
+        default=env("SANDBOX_CRM_DATABASE", ""),
+        help="私域 CRM 表所在的 PostgreSQL（DSN），留空则不建表",
+    )
     add("--seller", type=Path, default=env("SANDBOX_SELLER", str(SELLER_FILE)))
     given = parser.parse_args(argv)
     if given.rate < 0 or not 0 <= given.trouble < 0.5:
@@ -83,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rate=given.rate,
         trouble=given.trouble,
         seed=given.seed,
+        crm_database=given.crm_database,
     )
     sys.stdout.write(f"沙箱平台：http://{given.host}:{given.port}，已有订单 {book.count()} 笔\n")
     sys.stdout.flush()

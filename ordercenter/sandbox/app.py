@@ -16,7 +16,7 @@ from ordercenter.sandbox.desk import Desk
 from ordercenter.sandbox.faults import Faults, FaultyLine
 from ordercenter.sandbox.ledger import Ledger
 from ordercenter.sandbox.market import Market
-from ordercenter.sandbox.platforms import crm, miniprogram
+from ordercenter.sandbox.platforms import crm, crm_tables, miniprogram
 from ordercenter.sandbox.platforms.douyin import gateway as douyin
 from ordercenter.sandbox.platforms.douyin import pushing as douyin_pushing
 from ordercenter.sandbox.platforms.jd import gateway as jd
@@ -55,8 +55,12 @@ def build(
     rate: float = 0.0,
     trouble: float = 0.0,
     seed: int = 1,
+    crm_database: str = "",
 ) -> Sandbox:
-    """Put the stand-ins together around ``book``; nothing runs yet."""
+    """Put the stand-ins together around ``book``; nothing runs yet.
+
+    ``crm_database``: where the CRM keeps its tables; empty for nowhere.
+    """
     market = Market(book, seller, rate=rate, trouble=trouble, seed=seed)
     faults = Faults()
     courier = seller.couriers[0]
@@ -75,6 +79,7 @@ def build(
         wechat_pushing.Pusher(book, center),
         crm.Pusher(book, center),
         sf.Pusher(book, center, courier),
+        *([crm_tables.Tables(book, crm_database, seed=seed)] if crm_database else []),
     )
     app = FaultyLine(Starlette(routes=routes), faults, book)
     return Sandbox(app, book, market, faults, pushers)
