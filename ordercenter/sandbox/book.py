@@ -291,6 +291,8 @@ class Book:
         self.records: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
         self.shelves: dict[str, Shelf] = {}
         """By channel, what its shops show for sale."""
+        self.changes: Counter[str] = Counter()
+        """By shop, how often any of its orders has changed."""
         self.effects = 0
         """Writes of the center that took effect."""
         self.tally: defaultdict[tuple[str, str, str, str], Counter[str]] = defaultdict(Counter)
@@ -415,6 +417,7 @@ class Book:
     def keep(self, order: Order) -> None:
         """Write ``order`` through without a word to anyone: what changed is the sandbox's own."""
         order.version += 1
+        self.changes[order.shop] += 1
         self._index(order)
         self._put("order", f"{order.shop}/{order.number}", asdict(order))
 

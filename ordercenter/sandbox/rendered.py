@@ -1,12 +1,12 @@
-"""What an order looks like on a wire, made once for each of its versions."""
+"""What is made once and read often: orders as a wire writes them, and lists that are paged."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ordercenter.sandbox.book import Order, ShopConfig
+    from ordercenter.sandbox.book import Book, Order, ShopConfig
 
 Make = Callable[["ShopConfig", "Order"], dict[str, Any]]
 
@@ -25,3 +25,27 @@ class Rendered:
             kept = (order.version, self._make(shop, order))
             self._kept[place] = kept
         return kept[1]
+
+
+class LastList:
+    """The list each shop is paging through: made once, until an order of the shop changes.
+
+    Under ``moving_rows`` it is made for every page: reading it is what moves the rows.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+        self._last: dict[str, tuple[int, Hashable, list[Order]]] = {}
+
+    def of(self, shop: ShopConfig, asked: Hashable, make: Callable[[], list[Order]]) -> list[Order]:
+        """What ``make`` gives for the wish ``asked``."""
+        changes = self.book.changes[shop.code]
+        known = self._last.get(shop.code)
+        if known is not None and known[:2] == (changes, asked):
+            return known[2]
+        found = make()
+        if self.book.weather.spell(shop.channel, "moving_rows") is None:
+            self._last[shop.code] = (changes, asked, found)
+        else:
+            self._last.pop(shop.code, None)
+        return found

@@ -13,7 +13,7 @@ from ordercenter.sandbox.platforms.jd.bodies import (
     state_of,
 )
 from ordercenter.sandbox.platforms.jd.errors import Serve, bad, bound, names, number, window
-from ordercenter.sandbox.rendered import Rendered
+from ordercenter.sandbox.rendered import LastList, Rendered
 from ordercenter.sandbox.wire import beijing
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Reading:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.bodies = Rendered(order_body)
+        self.lists = LastList(book)
 
     def methods(self) -> dict[str, Serve]:
         return {
@@ -69,14 +70,15 @@ class Reading:
         page, size = number(wish, "page", 1), number(wish, "page_size", 10)
         if not 1 <= page <= MOST_PAGES or not 1 <= size <= LARGEST_PAGE:
             raise bad("page_size")
-        within = self.book.created if by_creation else self.book.changed
-        found = [
-            order
-            for order in within(shop.code, start, end)
-            if order.paid is not None and state_of(order)[0] in states
-        ]
-        if str(wish.get("sortType", "1")) == "1":
-            found.reverse()
+        downwards = str(wish.get("sortType", "1")) == "1"
+
+        def make() -> list[Order]:
+            within = self.book.created if by_creation else self.book.changed
+            rows = within(shop.code, start, end)
+            shown = [o for o in rows if o.paid is not None and state_of(o)[0] in states]
+            return shown[::-1] if downwards else shown
+
+        found = self.lists.of(shop, (by_creation, downwards, start, end, states), make)
         rows = found[(page - 1) * size : page * size]
         return {
             "searchorderinfo_result": {

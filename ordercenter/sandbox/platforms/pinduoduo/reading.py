@@ -21,7 +21,7 @@ from ordercenter.sandbox.platforms.pinduoduo.errors import (
     paged,
     window,
 )
-from ordercenter.sandbox.rendered import Rendered
+from ordercenter.sandbox.rendered import LastList, Rendered
 
 if TYPE_CHECKING:
     from ordercenter.sandbox.book import Book, Order, ShopConfig
@@ -39,6 +39,7 @@ class Reading:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.bodies = Rendered(lambda _, order: order_body(order))
+        self.lists = LastList(book)
 
     def methods(self) -> dict[str, Serve]:
         return {
@@ -55,7 +56,10 @@ class Reading:
         """number.list.increment.get: half an hour at most, changed last first (4b)."""
         start, end = window(params, "start_updated_at", "end_updated_at", LONGEST_WINDOW)
         number(params, "is_lucky_flag")
-        found = self.book.changed(shop.code, start, end)
+        asked = ("changed", start, end, *wishes(params))
+        found = self.lists.of(
+            shop, asked, lambda: chosen(self.book.changed(shop.code, start, end), params)
+        )
         return "order_sn_increment_get_response", self._listed(shop, params, found, "order_sn_list")
 
     def confirmed(self, shop: ShopConfig, params: Mapping[str, str]) -> Answer:
@@ -63,7 +67,11 @@ class Reading:
         start, end = window(params, "start_confirm_at", "end_confirm_at", LONGEST_CONFIRMED)
         if start < self.book.now(shop.code) - REACHES_BACK:
             raise invalid("只能查询成交时间三个月以内的订单")
-        found = self.book.paid(shop.code, start - CONFIRMED_AFTER, end - CONFIRMED_AFTER)
+        first, last = start - CONFIRMED_AFTER, end - CONFIRMED_AFTER
+        asked = ("confirmed", start, end, *wishes(params))
+        found = self.lists.of(
+            shop, asked, lambda: chosen(self.book.paid(shop.code, first, last), params)
+        )
         return "order_list_get_response", self._listed(shop, params, found, "order_list")
 
     def order(self, shop: ShopConfig, params: Mapping[str, str]) -> Answer:
@@ -133,22 +141,30 @@ class Reading:
     def _listed(
         self, shop: ShopConfig, params: Mapping[str, str], found: list[Order], key: str
     ) -> dict[str, Any]:
-        """One page. Only orders that are confirmed, that is paid: the others do not exist yet."""
-        state, refund = number(params, "order_status"), number(params, "refund_status")
-        chosen = [
-            order
-            for order in reversed(found)
-            if order.paid is not None
-            and state in {ALL, ORDER_STATUS[order.state]}
-            and refund in {ALL, refund_status(order)}
-        ]
-        rows, has_next = paged(chosen, params)
+        rows, has_next = paged(found, params)
         counted = params.get("use_has_next") != "true"
         return {
             "has_next": False if counted else has_next,
             key: [self.bodies.of(shop, order) for order in rows],
-            "total_count": len(chosen) if counted else 0,
+            "total_count": len(found) if counted else 0,
         }
+
+
+def wishes(params: Mapping[str, str]) -> tuple[int, int]:
+    """Which states of the order and of its refund are asked for."""
+    return number(params, "order_status"), number(params, "refund_status")
+
+
+def chosen(found: list[Order], params: Mapping[str, str]) -> list[Order]:
+    """Only orders that are confirmed, that is paid: the others do not exist yet."""
+    state, refund = wishes(params)
+    return [
+        order
+        for order in reversed(found)
+        if order.paid is not None
+        and state in {ALL, ORDER_STATUS[order.state]}
+        and refund in {ALL, refund_status(order)}
+    ]
 
 
 def no_order() -> PopError:

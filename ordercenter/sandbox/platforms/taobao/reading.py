@@ -23,7 +23,7 @@ from ordercenter.sandbox.platforms.taobao.errors import (
     required,
     window,
 )
-from ordercenter.sandbox.rendered import Rendered
+from ordercenter.sandbox.rendered import LastList, Rendered
 
 if TYPE_CHECKING:
     from ordercenter.sandbox.book import Book, Order, ShopConfig
@@ -42,6 +42,7 @@ class Reading:
     def __init__(self, book: Book) -> None:
         self.book = book
         self.bodies = Rendered(trade_body)
+        self.lists = LastList(book)
         self._turns = itertools.count()
 
     def methods(self) -> dict[str, Serve]:
@@ -57,13 +58,17 @@ class Reading:
     def increment(self, shop: ShopConfig, params: Mapping[str, str]) -> dict[str, Any]:
         """trades.sold.increment.get: at most one day, changed last first (1b)."""
         start, end = self._span(shop, params, "start_modified", "end_modified")
-        found = self.book.changed(shop.code, start, end)
-        return self._listed(shop, params, found[::-1])
+        asked = ("increment", start, end, params.get("status"))
+        found = self.lists.of(
+            shop, asked, lambda: chosen(self.book.changed(shop.code, start, end)[::-1], params)
+        )
+        return self._listed(shop, params, found)
 
     def incrementv(self, shop: ShopConfig, params: Mapping[str, str]) -> dict[str, Any]:
         """trades.sold.incrementv.get: by the time of entry, entered first first (1b)."""
         start, end = self._span(shop, params, "start_create", "end_create")
-        return self._listed(shop, params, self.book.changed(shop.code, start, end))
+        found = chosen(self.book.changed(shop.code, start, end), params)
+        return self._listed(shop, params, found)
 
     def sold(self, shop: ShopConfig, params: Mapping[str, str]) -> dict[str, Any]:
         """trades.sold.get: by creation, created last first; three months if no time is named."""
@@ -73,7 +78,8 @@ class Reading:
         end = moment(params, "end_created") if named[1] else now
         if start > end or start < now - REACHES_BACK:
             raise invalid("start_created", "只能查询三个月内的订单")
-        return self._listed(shop, params, self.book.created(shop.code, start, end)[::-1])
+        found = chosen(self.book.created(shop.code, start, end)[::-1], params)
+        return self._listed(shop, params, found)
 
     def trade(self, shop: ShopConfig, params: Mapping[str, str]) -> dict[str, Any]:
         fields = fields_of(params)
@@ -127,8 +133,6 @@ class Reading:
         self, shop: ShopConfig, params: Mapping[str, str], found: list[Order]
     ) -> dict[str, Any]:
         fields = fields_of(params)
-        if status := params.get("status"):
-            found = [order for order in found if status_of(order) == status]
         rows, facts = self._page(found, params)
         trades = [self._trade(shop, order, fields) for order in rows]
         return facts | self._wrapped("trades", "trade", trades)
@@ -157,6 +161,11 @@ class Reading:
         if fields.issuperset(FOR_OAID):
             return only(self.bodies.of(shop, order), fields | {"oaid"})
         return only(self.bodies.of(shop, order), fields - {"oaid"})
+
+
+def chosen(found: list[Order], params: Mapping[str, str]) -> list[Order]:
+    status = params.get("status")
+    return [order for order in found if status_of(order) == status] if status else found
 
 
 def no_trade() -> TopError:
