@@ -284,3 +284,53 @@ def test_an_unpaid_order_has_no_payment_to_ship(bench: Bench) -> None:
     while order.paid is not None:
         order = bench.sell("MP01")[0]
     assert upload(bench, order)["errcode"] == 10060001
+
+
+# What the desk knows of payments
+
+
+def desk(bench: Bench, name: str, **wish: Any) -> dict[str, Any]:
+    path = f"/miniprogram/wxa/sec/order/{name}?access_token={token(bench)['access_token']}"
+    facts: dict[str, Any] = call(bench, "POST", path, json=wish).json()
+    return facts
+
+
+def test_a_payment_is_known_without_its_lines(bench: Bench) -> None:
+    order = bench.sell_paid("MP01")[0]
+    found = desk(bench, "get_order", merchant_trade_no=order.number)["order"]
+    assert not gaps(sample("wechat/wxa_sec_get_order_list.json")["order_list"][0], found)
+    by_payment = desk(bench, "get_order", transaction_id=found["transaction_id"])
+    assert by_payment["order"] == found
+    assert (found["paid_amount"], found["order_state"]) == (order.payable_fen, 1)
+    assert desk(bench, "get_order", merchant_trade_no="MP0")["errcode"] == 10060001
+    assert desk(bench, "get_order")["errcode"] == 10060014
+
+
+def test_payments_are_listed_page_by_page_and_by_state(bench: Bench) -> None:
+    sold = bench.sell_paid("MP01", 5)
+    upload(bench, sold[0])
+    first = desk(bench, "get_order_list", page_size=2)
+    assert not gaps(sample("wechat/wxa_sec_get_order_list.json"), first)
+    seen, page = [row["merchant_trade_no"] for row in first["order_list"]], first
+    while page["has_more"]:
+        page = desk(bench, "get_order_list", page_size=2, last_index=page["last_index"])
+        seen += [row["merchant_trade_no"] for row in page["order_list"]]
+    by_payment = sorted(sold, key=lambda o: (int(o.paid or 0), o.number))
+    assert seen == [order.number for order in by_payment]
+    gone = desk(bench, "get_order_list", order_state=2)["order_list"]
+    assert [row["merchant_trade_no"] for row in gone] == [sold[0].number]
+    assert gone[0]["shipping"]["shipping_list"][0]["tracking_no"] == "SF1"
+    span = {"begin_time": int(bench.clock.now) + 5, "end_time": int(bench.clock.now) + 9}
+    assert desk(bench, "get_order_list", pay_time_range=span)["order_list"] == []
+    assert desk(bench, "get_order_list", page_size=101)["errcode"] == 10060014
+
+
+def test_virtual_goods_need_no_tracking_number(bench: Bench) -> None:
+    order = bench.sell_paid("MP01")[0]
+    nothing = {"tracking_no": "", "express_company": "", "contact": {}}
+    assert upload(bench, order, logistics_type=3, parcel=nothing)["errcode"] == 0
+    assert (order.state, order.shipments[0].is_virtual) == (SHIPPED, True)
+    found = desk(bench, "get_order", merchant_trade_no=order.number)["order"]["shipping"]
+    assert (found["logistics_type"], found["shipping_list"]) == (3, [])
+    other = bench.sell_paid("MP01")[0]
+    assert upload(bench, other, logistics_type=2)["errcode"] == 10060014
