@@ -258,12 +258,13 @@ def _tracking_number(notice: ShipNotice) -> str:
 
 
 def _goods(figure: StockFigure) -> dict[str, Any]:
-    """Name one SKU: by the platform's ids, else by the merchant's code."""
+    """Name one SKU of a product: by the platform's id, else by the merchant's code."""
+    product = figure.platform_item_id
+    named: dict[str, Any] = {"product_id": number_or_text(product)} if product else {}
     if figure.platform_sku_id:
-        ids = {"product_id": figure.platform_item_id, "sku_id": figure.platform_sku_id}
-        return {name: number_or_text(text) for name, text in ids.items() if text}
+        return {**named, "sku_id": number_or_text(figure.platform_sku_id)}
     if figure.outer_code:
-        return {"code": figure.outer_code}
+        return {**named, "code": figure.outer_code}
     raise Rejected(
         PlatformError(ErrorClass.BUSINESS, "no_listing", "没有平台规格编号，也没有商家编码")
     )

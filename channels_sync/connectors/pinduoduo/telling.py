@@ -55,8 +55,9 @@ FIRST_DELIVERY: Final = 1
 SPLIT_PARCEL: Final = 1
 VIRTUAL_NUMBER: Final = 1
 TAG_NAMES: Final = {1: "红色", 2: "黄色", 3: "绿色", 4: "蓝色", 5: "紫色"}
-LOCKED_WORDS: Final = "资源位,不能减少库存"
-"""How a refusal reads of goods on a promotion slot; option ``stock_locked`` goes before."""
+LOCKED_WORDS: Final = "资源位,减少库存"
+"""Codes or words, by commas, of a refusal about goods on a promotion slot: no source tells the
+code. Option ``stock_locked`` goes before."""
 FAIL_REASONS: Final = {
     StopOutcome.NOT_SYNCED: 1001,
     StopOutcome.SHIPPED: 1002,

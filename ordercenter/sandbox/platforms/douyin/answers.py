@@ -45,6 +45,7 @@ class Answers:
             "order.addOrderRemark": self.add_remark,
             "order.addressConfirm": self.confirm_address,
             "afterSale.operate": self.operate,
+            "afterSale.CancelSendGoodsSuccess": self.stopped,
             "afterSale.applyLogisticsIntercept": self.intercept,
         }
 
@@ -76,6 +77,13 @@ class Answers:
             self.book.answer_address(order, approve=said == APPROVED, words=words)
         except Refused as refusal:
             raise failed(str(refusal)) from refusal
+        return {}
+
+    def stopped(self, shop: ShopConfig, wish: Wish) -> dict[str, Any]:
+        """The parcel of a refund asked for before shipping was stopped (the public SDK's)."""
+        number(wish, "op_time")
+        order, refund = find_refund(self.book, shop, str(wish.get("aftersale_id", "")))
+        self.book.answer_stop(order, refund, stopped=True)
         return {}
 
     def operate(self, shop: ShopConfig, wish: Wish) -> dict[str, Any]:
