@@ -12,7 +12,8 @@ import pytest
 from channels_sync.connectors.base import make_client
 from channels_sync.connectors.field_map import FieldMap
 from channels_sync.connectors.openjson.connector import OpenJsonConnector
-from channels_sync.connectors.openjson.wire import filled, sign
+from channels_sync.connectors.openjson.templates import filled
+from channels_sync.connectors.stamped import stamp_sign
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,
@@ -111,7 +112,7 @@ class Shop:
 
 def push(body: bytes, *, at: datetime = NOW, event_id: str = "") -> WebhookRequest:
     timestamp = str(int(at.timestamp()))
-    headers = {"x-timestamp": timestamp, "x-signature": sign("a-secret", timestamp, body)}
+    headers = {"x-timestamp": timestamp, "x-signature": stamp_sign("a-secret", timestamp, body)}
     return WebhookRequest("POST", "/hook", {}, headers | {"x-event-id": event_id}, body, NOW)
 
 
@@ -344,7 +345,7 @@ def test_a_parcel_is_told_as_the_template_says() -> None:
     }  # fmt: skip
     assert request.headers["idempotency-key"] == "key-1"
     stamp = request.headers["x-timestamp"]
-    assert request.headers["x-signature"] == sign("a-secret", stamp, request.content)
+    assert request.headers["x-signature"] == stamp_sign("a-secret", stamp, request.content)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors.crm.wire import crm_sign
 from channels_sync.connectors.douyin import wire as douyin
 from channels_sync.connectors.jd import wire as jd
 from channels_sync.connectors.pinduoduo import wire as pinduoduo
 from channels_sync.connectors.shopify import wire as shopify
+from channels_sync.connectors.stamped import stamp_sign
 from channels_sync.connectors.taobao import wire as taobao
 from channels_sync.connectors.wechat import pushes as wechat
 from channels_sync.contracts import BadSignature
@@ -75,7 +75,7 @@ SIGNERS: dict[str, Callable[[dict[str, Any]], str]] = {
     "shopify-oauth": lambda v: shopify.oauth_sign(v["secret"], v["params"]),
     "shopify-": lambda v: shopify.webhook_sign(v["secret"], v["body"].encode()),
     "wechat-": lambda v: wechat.sha1_sign(v["secret"], *v["params"].values()),
-    "crm-": lambda v: crm_sign(v["secret"], v["headers"]["X-Timestamp"], v["body"].encode()),
+    "crm-": lambda v: stamp_sign(v["secret"], v["headers"]["X-Timestamp"], v["body"].encode()),
 }
 """By the beginning of a vector's name, the longer first."""
 

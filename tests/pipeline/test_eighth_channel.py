@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from channels_sync import field_maps
-from channels_sync.connectors.openjson.wire import sign
+from channels_sync.connectors.stamped import stamp_sign
 from channels_sync.models import FeedCursor, FieldMap, InboxMessage, SyncCursor
 from ordercenter.catalog.models import Shop
 from ordercenter.core.clock import now as clock_now
@@ -74,7 +74,11 @@ def use(shop: Shop, mapping: Any) -> None:
 def pushed(shop: Shop, body: Any) -> Any:
     raw = json.dumps(body).encode()
     stamp = str(int(time.time()))
-    headers = {"x-timestamp": stamp, "x-signature": sign("a-secret", stamp, raw), "x-event-id": "e"}
+    headers = {
+        "x-timestamp": stamp,
+        "x-signature": stamp_sign("a-secret", stamp, raw),
+        "x-event-id": "e",
+    }
     return Client(headers=headers).generic(
         "POST", f"/hooks/openjson/{shop.code}/", raw, content_type="application/json"
     )

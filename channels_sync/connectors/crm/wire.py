@@ -5,10 +5,6 @@ Rows are served by keyset: ``GET /crm_order?updated_at=&id=&until=&limit=`` give
 Both directions are signed with HMAC-SHA256 over the time and the bytes.
 """
 
-import hashlib
-import hmac
-import logging
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -31,8 +27,8 @@ from channels_sync.connectors.base import (
 )
 from channels_sync.connectors.crm.reading import crm_error
 from channels_sync.connectors.field_map import any_time
+from channels_sync.connectors.stamped import stamp_sign, verify_stamped
 from channels_sync.contracts import (
-    BadSignature,
     ErrorClass,
     PlatformError,
     Rejected,
@@ -40,16 +36,7 @@ from channels_sync.contracts import (
     WebhookRequest,
 )
 
-logger = logging.getLogger(__name__)
-SKEW_SECONDS: Final = 300
 PAGE_SIZE: Final = 200
-_TIMESTAMP: Final = re.compile(r"[0-9]{1,10}")
-
-
-def crm_sign(secret: str, timestamp: str, signed: bytes) -> str:
-    """``X-Signature``: hex HMAC-SHA256 of ``timestamp.`` and the raw body, or path and query."""
-    text = timestamp.encode() + b"." + signed
-    return hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
 
 
 def crm_text(moment: datetime) -> str:
@@ -108,7 +95,7 @@ class CrmLine(BaseConnector):
         request = self.client.build_request("GET", url)
         timestamp = str(int(self.now().timestamp()))
         request.headers["X-Timestamp"] = timestamp
-        request.headers["X-Signature"] = crm_sign(
+        request.headers["X-Signature"] = stamp_sign(
             self.access.app_secret, timestamp, request.url.raw_path
         )
         with self.calling("rows"):
@@ -126,25 +113,7 @@ class CrmLine(BaseConnector):
                 return answer
 
     def verify(self, request: WebhookRequest) -> None:
-        """Check the signature over time and raw body, and that the time is within 300 s."""
-        timestamp = request.headers.get("x-timestamp", "")
-        given = request.headers.get("x-signature", "")
-        if not self.access.app_secret or not _TIMESTAMP.fullmatch(timestamp):
-            raise BadSignature("x-timestamp")
-        matches = [
-            bool(secret) and _same(given, crm_sign(secret, timestamp, request.body))
-            for secret in (self.access.app_secret, self.access.old_app_secret)
-        ]
-        if not any(matches):
-            raise BadSignature("x-signature")
-        if abs(request.received_at.timestamp() - int(timestamp)) > SKEW_SECONDS:
-            raise BadSignature("stale")
-        if not matches[0]:
-            logger.info("shop %s: a push was signed with the old secret", self.access.shop_code)
-
-
-def _same(given: str, expected: str) -> bool:
-    return hmac.compare_digest(given.encode(errors="replace"), expected.encode())
+        verify_stamped(self.access, request)
 
 
 def _cursor(row: Any) -> tuple[str, int]:

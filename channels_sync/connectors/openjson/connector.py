@@ -29,7 +29,8 @@ from channels_sync.connectors.base import (
 )
 from channels_sync.connectors.field_map import FieldMap
 from channels_sync.connectors.openjson import reading
-from channels_sync.connectors.openjson.wire import filled, sign, verify
+from channels_sync.connectors.openjson.templates import filled
+from channels_sync.connectors.stamped import stamp_sign, verify_stamped
 from channels_sync.contracts import (
     Census,
     Document,
@@ -116,7 +117,7 @@ class OpenJsonConnector(BaseConnector):
         headers = {
             "Content-Type": "application/json",
             "X-Timestamp": timestamp,
-            "X-Signature": sign(self.access.app_secret, timestamp, body),
+            "X-Signature": stamp_sign(self.access.app_secret, timestamp, body),
             **({"Idempotency-Key": key} if key else {}),
         }
         if self.access.access_token:
@@ -292,7 +293,7 @@ class OpenJsonConnector(BaseConnector):
     # --- being pushed to ---
 
     def verify(self, request: WebhookRequest) -> None:
-        verify(self.access, request)
+        verify_stamped(self.access, request)
 
     def split(self, request: WebhookRequest) -> tuple[RawMessage, ...]:
         header = request.headers.get("x-event-id", "")
