@@ -145,7 +145,8 @@ def _shops(seller: Seller, sandbox_url: str) -> None:
         )  # fmt: skip
         credential = ShopCredential.objects.filter(shop=shop).first() or ShopCredential(shop=shop)
         credential.base_url = sandbox_url + told["base_url"]
-        credential.app_key, credential.options = told["app_key"], told["options"]
+        credential.app_key = told["app_key"]
+        credential.options = _options(told, sandbox_url)
         credential.set_secrets(
             app_secret=told["app_secret"], access_token=told["access_token"],
             refresh_token=told.get("refresh_token", ""), **told.get("secrets", {}),
@@ -158,6 +159,16 @@ def _shops(seller: Seller, sandbox_url: str) -> None:
             },
         )  # fmt: skip
         _listings(shop, seller["listings"].get(told["code"], []), skus, bundles)
+
+
+def _options(told: Seller, sandbox_url: str) -> dict[str, Any]:
+    """A shop's options; what it knows by address lies in the sandbox, too."""
+    port = sandbox_url.partition("://")[2]
+    addresses = {
+        name: f"ws://{port}{path}" if name.startswith("message") else sandbox_url + path
+        for name, path in told.get("urls", {}).items()
+    }
+    return {"push_stock": "on", **told["options"], **addresses}
 
 
 def _listings(
