@@ -241,6 +241,12 @@ def test_a_line_names_its_listing_and_keeps_its_own_number() -> None:
     assert line.channel_line_id == PLAIN.channel_number  # a sub-order may have the parent's
 
 
+@pytest.mark.parametrize("never", [0, "0", None, ""])
+def test_an_order_never_modified_is_as_old_as_itself(never: Any) -> None:
+    draft = READER.read(order(update_time=never))
+    assert draft.modified_at == draft.placed_at
+
+
 @pytest.mark.parametrize("sku_id", [0, "0", "", None])
 def test_goods_without_a_sku_have_none(sku_id: Any) -> None:
     assert READER.read(order_with_line(sku_id=sku_id)).lines[0].platform_sku_id is None

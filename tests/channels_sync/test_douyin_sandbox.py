@@ -46,7 +46,9 @@ def several_pieces(bench: Bench, shop: DouyinConnector) -> tuple[Order, LineDraf
 
 
 def asked(bench: Bench, order: Order) -> Refund:
-    refund = Refund("700000000000000009", None, order.payable_fen, "asked", at_now(bench), 0.0)
+    refund = Refund(
+        f"7{int(order.created * 1000):017d}", None, order.payable_fen, "asked", at_now(bench), 0.0
+    )
     refund.modified = refund.created
     bench.book.ask_refund(order, refund)
     return refund
@@ -202,9 +204,27 @@ def test_receivers_come_in_the_clear_one_by_one(bench: Bench, shop: DouyinConnec
 
 def test_what_is_pulled_adds_up(bench: Bench, shop: DouyinConnector) -> None:
     bench.sell_paid(SHOP, 60)
-    bench.control("nasty", level="off")
     for page in shop.pull("orders", lately(bench)):
         for message in page.messages:
             order = shop.read(message.body)
             total = sum((line.amount for line in order.lines), Decimal("0.00"))
             assert total + order.freight == order.payable_amount
+
+
+def test_odd_shapes_read_like_the_ordinary_ones(bench: Bench, shop: DouyinConnector) -> None:
+    """Ids in numbers or figures in text, and what is empty left out."""
+    for order in bench.sell_paid(SHOP, 30)[::3]:
+        asked(bench, order)
+
+    def read() -> list[object]:
+        orders = [m for page in shop.pull("orders", lately(bench)) for m in page.messages]
+        refunds = [m for page in shop.pull("refunds", lately(bench)) for m in page.messages]
+        return [
+            *(shop.read(message.body) for message in orders),
+            *(shop.read_refund(message.body) for message in refunds),
+        ]
+
+    plain = read()
+    bench.control("fault", platform="douyin", kind="odd_shapes", share=1, seconds=600)
+    assert read() == plain
+    assert bench.book.weather.served["douyin", "odd_shapes"] > 0

@@ -66,6 +66,7 @@ ODD_SHAPES: dict[str, Change] = {
     "services": lambda row: row.update(
         service_fee_detail=[{"service_name": "x", "service_fee": 1}], order_tag_list=None
     ),
+    "a flag of none": lambda row: row.update(remark_tag=0),
     "a depot": lambda row: row.update(order_depot_info={"ware_sub_info_list": [{"ware_id": 1}]}),
 }
 

@@ -42,7 +42,7 @@ def shop(bench: Bench) -> PinduoduoConnector:
 
 def asked(bench: Bench, order: Order) -> Refund:
     now = float(int(bench.clock.now))
-    refund = Refund("91000000009", None, order.payable_fen, "asked", now, now)
+    refund = Refund(f"91{int(order.created):09d}", None, order.payable_fen, "asked", now, now)
     bench.book.ask_refund(order, refund)
     return refund
 
@@ -202,3 +202,22 @@ def test_a_wrong_secret_opens_no_line(bench: Bench, shop: PinduoduoConnector) ->
         shop.access = replace(shop.access, app_secret="another", options={"message_url": url})
         with pytest.raises(Rejected, match="http_403"):
             shop.listen(lambda messages: None, lambda: False)
+
+
+def test_odd_shapes_read_like_the_ordinary_ones(bench: Bench, shop: PinduoduoConnector) -> None:
+    """Ids in numbers or figures in text, and what is empty left out."""
+    for order in bench.sell_paid(SHOP, 30)[::3]:
+        asked(bench, order)
+
+    def read() -> list[object]:
+        orders = [m for page in shop.pull("orders", lately(bench)) for m in page.messages]
+        refunds = [m for page in shop.pull("refunds", lately(bench)) for m in page.messages]
+        return [
+            *(shop.read(message.body) for message in orders),
+            *(shop.read_refund(message.body) for message in refunds),
+        ]
+
+    plain = read()
+    bench.control("fault", platform="pinduoduo", kind="odd_shapes", share=1, seconds=600)
+    assert read() == plain
+    assert bench.book.weather.served["pinduoduo", "odd_shapes"] > 0

@@ -72,7 +72,7 @@ def read_order(order: Node, fields: FieldMap) -> OrderDraft:
         gifts_outside_lines=_gifts(top, fields.section("gift")),
         buyer_remark=top.given_text("buyer_remark"),
         seller_memo=top.given_text("seller_memo"),
-        seller_flag=top.optional_whole("seller_flag"),
+        seller_flag=top.optional_whole("seller_flag") or None,
         refund_state=order_refund_state(lines),
         is_presale=top.optional_whole("is_presale") == 1 or top.optional_whole("trade_type") == 1,
     )
