@@ -1,4 +1,4 @@
-"""The platforms we speak to. A connector is a module here and a line in ``CONNECTORS``."""
+"""The platforms we speak to. A connector is a folder here and a line in ``CONNECTORS``."""
 
 from collections.abc import Mapping
 from typing import Final
