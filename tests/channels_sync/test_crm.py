@@ -450,3 +450,88 @@ def test_the_crm_hears_whether_we_had_it_before(duplicate: bool) -> None:
     expected = {**payload("crm_webhook", "reply_ok"), "duplicate": duplicate}
     assert reply.status == 200
     assert json.loads(reply.body) == expected
+
+
+# --- odd but legal ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("currency", "payable"), [("KWD", "140.875"), ("USD", "135.88"), ("JPY", "136")]
+)
+def test_each_currency_keeps_its_own_decimals(currency: str, payable: str) -> None:
+    amounts = {"KWD": ("150.000", "15.125"), "USD": ("150.00", "20.12"), "JPY": ("150", "20")}
+    total, discount = amounts[currency]
+    body = webhook(
+        currency=currency, total_amount=total, discount_amount=discount, freight_amount=6,
+        items=[{"sku_code": "A", "qty": 1, "unit_price": total, "discount_amount": discount}],
+    )  # fmt: skip
+    draft = READER.read(body)
+    assert str(draft.payable_amount) == payable
+    assert sum((line.amount for line in draft.lines), draft.freight) == draft.payable_amount
+
+
+def test_a_rows_items_may_be_text_or_a_list() -> None:
+    items = json.loads(row()["items_json"])
+    assert READER.read(dump_compact(row(items_json=items))) == READER.read(dump_compact(row()))
+
+
+def test_a_rows_amounts_and_times_may_be_numbers() -> None:
+    found = row(pay_amount=88, updated_at=1772323800, id=9007199254740993)
+    assert READER.read(dump_compact(found)) == READER.read(dump_compact(row()))
+
+
+def test_nobody_as_receiver_or_buyer_is_nobody() -> None:
+    draft = READER.read(webhook(receiver=None, buyer=None, buyer_remark=None))
+    assert draft.receiver is not None
+    assert (draft.receiver.name, draft.evidence.buyer_id) == ("", "")
+    assert draft.buyer_remark is None
+
+
+def test_a_masked_receiver_is_told_from_a_clear_one() -> None:
+    draft = READER.read(webhook(receiver={"name": "张**", "phone": "199****0101"}))
+    assert draft.receiver is not None
+    assert draft.receiver.is_masked
+
+
+def test_a_deposit_is_what_has_been_paid() -> None:
+    draft = READER.read(webhook(status="deposit_paid", paid_amount="20.00"))
+    assert (draft.status, draft.paid_amount) == (ChannelStatus.DEPOSIT_PAID, Decimal("20.00"))
+
+
+def test_an_order_may_come_without_its_envelope() -> None:
+    inner = json.loads(webhook())["order"]
+    assert READER.read_document(dump_compact(inner)).orders == (READER.read(webhook()),)
+
+
+def test_an_empty_page_of_either_table_is_a_page() -> None:
+    page: dict[str, Any] = {"table": "crm_order", "rows": [], "next_cursor": None}
+    assert READER.read_document(dump_compact(page)).kind == "order_list"
+    assert READER.read_document(dump_compact({**page, "table": "crm_refund"})).kind == "refund_list"
+    found = READER.read_document(dump_compact({"rows": [refund_row(1)]}))
+    assert [one.refund_id for one in found.refunds] == ["RF1"]
+
+
+def test_orders_are_counted_by_their_creation_whenever_they_changed() -> None:
+    shop = Shop(orders=4)
+    first, second, third, fourth = shop.rows["crm_order"]
+    first |= {"created_at": "2026-03-01 08:10:00", "updated_at": "2026-03-01 09:08:00"}
+    second |= {"created_at": "2026-03-01 08:08:06", "updated_at": "2026-03-01 08:30:00"}
+    third |= {"created_at": "2026-03-01 09:07:07", "updated_at": "2026-03-01 09:07:30"}
+    fourth |= {"created_at": "2026-03-01 09:07:08", "updated_at": "2026-03-01 09:07:08"}
+    assert shop.connector().census(WINDOW).numbers == {first["order_no"], third["order_no"]}
+
+
+def test_the_old_secret_counts_within_its_grace_only() -> None:
+    request = hook(signature=digest(BODY, secret="the-one-before").hex())
+    access = ShopAccess("CRM1", "", "", SECRET, old_app_secret="the-one-before")
+    CrmConnector(access).verify(request)
+    with pytest.raises(BadSignature):
+        READER.verify(request)
+    CrmConnector(access).verify(hook())
+
+
+def test_a_push_says_when_it_happened() -> None:
+    (message,) = READER.split(hook())
+    assert message.occurred_at == datetime(2026, 3, 1, 0, 1, tzinfo=UTC)
+    (message,) = READER.split(hook(BODY.replace(b"2026-03-01T08:01:00+08:00", b"whenever")))
+    assert message.occurred_at is None

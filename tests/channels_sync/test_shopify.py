@@ -223,7 +223,8 @@ def test_half_an_answer_counts_as_none() -> None:
     ("answer", "error", "klass"),
     [
         ({"errors": [{"extensions": {"code": "ACCESS_DENIED"}}]}, Rejected, ErrorClass.AUTH),
-        ({"errors": "[API] Invalid API key"}, Rejected, ErrorClass.BUSINESS),
+        ({"errors": "[API] Invalid API key or access token"}, Rejected, ErrorClass.AUTH),
+        ({"errors": "Not Found"}, Rejected, ErrorClass.BUSINESS),
         (
             {"errors": [{"extensions": {"code": "INTERNAL_SERVER_ERROR"}}]},
             TryLater,

@@ -66,6 +66,8 @@ _ERRORS: Final[Mapping[str, ErrorClass]] = {
 _SHOP_IS_SHUT: Final = frozenset(
     {HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.LOCKED, HTTPStatus.NOT_FOUND}
 )
+_NO_ACCESS: Final = "[API] Invalid API key or access token"
+"""How a refused token reads where the answer's status is not at hand."""
 _TOO_MANY: Final = 430
 """Shopify's own status for a client that asks too fast."""
 
@@ -313,9 +315,8 @@ def error_of(answer: Node) -> PlatformError | None:
 def user_error(data: Node) -> PlatformError | None:
     """What a mutation says of the caller's mistake; its code, where it has one, as sub-code."""
     for result in data.data.values():
-        found = result.get(USER_ERRORS) if isinstance(result, Mapping) else None
-        if found:
-            rows = [Node.of(one, USER_ERRORS) for one in found]
+        rows = Node(result).nodes(USER_ERRORS) if isinstance(result, Mapping) else []
+        if rows:
             words = "；".join(row.text("message") for row in rows)
             code = next((row.text("code") for row in rows if row.text("code")), None)
             return PlatformError(ErrorClass.BUSINESS, USER_ERRORS, words, sub_code=code)
@@ -332,6 +333,8 @@ def graphql_error(answer: Node) -> PlatformError | None:
     words = "；".join(one.text("message") for one in found) or text_of(rows[0])
     code = next((one for one in codes if one in _ERRORS), next(filter(None, codes), "errors"))
     klass = _ERRORS.get(code, ErrorClass.BUSINESS)
+    if words.startswith(_NO_ACCESS):
+        klass = ErrorClass.AUTH
     if klass is ErrorClass.BUSINESS and _has_data(answer):
         return PlatformError(ErrorClass.PLATFORM, "partial", words)
     wait = _wait(answer) if klass is ErrorClass.RATE_LIMITED else None
