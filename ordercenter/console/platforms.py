@@ -69,6 +69,13 @@ TOKEN_FIELDS: Final = (
     Field("refresh_token", _("刷新令牌"), Kept.SECRET, _("没有可不填；填了就能自动续期"),
           longest=500),
 )  # fmt: skip
+_CRM_SOURCE: Final = (
+    Field("source", _("读取方式"), default="http",
+          choices=(("http", _("接口")), ("database", _("直接读数据库")))),
+    Field("database_url", _("数据库地址"), Kept.SECRET,
+          _("postgresql://只读账号:密码@主机/库名；读取方式为数据库时必填"), longest=500),
+)  # fmt: skip
+_JSON: Final = _("JSON 模板，花括号里的名字会换成实际值")
 PUSH_STOCK: Final = Field(
     "push_stock",
     _("库存回写"),
@@ -84,22 +91,23 @@ _ALL: Final = (
         base_url="https://gw.api.taobao.com/router/rest",
         fields=(
             *_app("App Key", "App Secret"),
-            Field("seller_nick", _("店铺昵称"), help=_("店主的淘宝昵称，用来核对推送是不是这家店")),
+            Field("shop_id", _("店主数字编号"), help=_("用来核对消息是不是这家店；授权后自动填上")),
             Field("sign_method", _("签名方式"), default="hmac-sha256",
                   choices=(("hmac-sha256", "hmac-sha256"), ("hmac", "hmac"), ("md5", "md5"))),
             Field("tmc", _("消息服务（TMC）"),
                   help=_("开通后订单变化几秒内到达；要先在应用里订阅消息"),
                   choices=(("poll", _("接收")), ("off", _("不接收"))), default="poll"),
+            Field("tmc_group", _("消息分组"), help=_("每家店要有自己的分组；不填为 default")),
         ),
     ),
     Platform(
         Channel.JD,
-        needs=(_("应用的 AppKey 与 AppSecret"), _("商家编号（venderId）"), _("店铺主账号")),
+        needs=(_("应用的 AppKey 与 AppSecret"), _("店铺主账号（授权时登录）")),
         where=_("京东宙斯开放平台 → 控制台 → 我的应用"),
         base_url="https://api.jd.com/routerjson",
         fields=(
             *_app("AppKey", "AppSecret"),
-            Field("vender_id", _("商家编号"), help=_("京麦后台 → 店铺信息里的 venderId")),
+            Field("store_id", _("库房编号"), help=_("回写库存时要用；不填用商家默认库房")),
         ),
     ),
     Platform(
@@ -124,7 +132,8 @@ _ALL: Final = (
         base_url="https://gw-api.pinduoduo.com/api/router",
         fields=(
             *_app("client_id", "client_secret"),
-            Field("mall_id", _("店铺 ID（mall_id）"), help=_("商家后台 → 店铺信息")),
+            Field("shop_id", _("店铺 ID（mall_id）"),
+                  help=_("用来核对消息是不是这家店；授权后自动填上")),
         ),
     ),
     Platform(
@@ -159,14 +168,18 @@ _ALL: Final = (
     ),
     Platform(
         Channel.MINIPROGRAM,
-        needs=(_("小程序的 AppID"), _("与商城后端约定的接口地址与签名密钥"),
+        needs=(_("小程序的 AppID 与 AppSecret"), _("商城后端的接口地址"),
                _("微信支付商户号（回传发货用）")),
-        where=_("微信公众平台 → 开发管理 → 开发设置；签名密钥由商城后端的开发提供"),
+        where=_("微信公众平台 → 开发管理 → 开发设置；商城后端的地址由它的开发提供"),
         base_url_help=_("商城后端的接口地址"),
-        push_help=_("请商城后端的开发把订单变化推送到这个地址"),
+        has_tokens=False,
+        push_help=_("请商城后端的开发把订单变化推送到这个地址，用 AppSecret 签名"),
         fields=(
-            *_app("AppID", _("签名密钥")),
+            *_app("AppID", "AppSecret"),
+            Field("wechat_url", _("微信接口地址"), default="https://api.weixin.qq.com",
+                  help=_("一般不用改")),
             Field("mchid", _("微信支付商户号"), help=_("按商户单号回传发货时要用")),
+            *_CRM_SOURCE,
         ),
     ),
     Platform(
@@ -180,10 +193,7 @@ _ALL: Final = (
             Field("app_key", _("应用标识"), Kept.APP_KEY, _("双方约定的名字"), is_required=True,
                   longest=100),
             Field("app_secret", _("签名密钥"), Kept.SECRET, is_required=True, longest=500),
-            Field("source", _("读取方式"), default="http",
-                  choices=(("http", _("接口")), ("database", _("直接读数据库")))),
-            Field("database_url", _("数据库地址"), Kept.SECRET,
-                  _("postgresql://只读账号:密码@主机/库名；读取方式为数据库时必填"), longest=500),
+            *_CRM_SOURCE,
         ),
     ),
     Platform(
@@ -197,6 +207,24 @@ _ALL: Final = (
             Field("app_key", _("应用标识"), Kept.APP_KEY, _("双方约定的名字"), is_required=True,
                   longest=100),
             Field("app_secret", _("签名密钥"), Kept.SECRET, is_required=True, longest=500),
+            Field("access_token", _("接口令牌"), Kept.SECRET, _("对方接口要令牌时填写"),
+                  longest=500),
+            Field("auth_header", _("令牌请求头"), help=_("不填为 Authorization")),
+            Field("time_format", _("时间写法"), default="iso",
+                  choices=(("iso", "ISO 8601"), ("china", "yyyy-MM-dd HH:mm:ss"),
+                           ("unix", _("Unix 秒")), ("unix_ms", _("Unix 毫秒")))),
+            Field("orders_url", _("订单列表地址"), help=_("接在接口地址后面；只收推送就不填")),
+            Field("orders_query", _("订单列表参数"), longest=2_000,
+                  help=_("JSON 模板，例如 {\"from\": \"{start}\", \"to\": \"{end}\", "
+                         "\"page\": \"{page}\"}")),
+            Field("census_query", _("对单参数"), help=_JSON, longest=2_000),
+            Field("order_url", _("单张订单地址"), help=_("{number} 换成单号")),
+            Field("refunds_url", _("退款列表地址")),
+            Field("refunds_query", _("退款列表参数"), help=_JSON, longest=2_000),
+            Field("ship_url", _("发货回传地址"), help=_("{number} 换成单号；不填就不回传")),
+            Field("ship_body", _("发货回传内容"), help=_JSON, longest=2_000),
+            Field("stock_url", _("库存回写地址"), help=_("不填就不回写")),
+            Field("stock_body", _("库存回写内容"), help=_JSON, longest=2_000),
         ),
     ),
     Platform(

@@ -13,7 +13,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
-from channels_sync.contracts import ConnectorError, PlatformError
+from channels_sync.contracts import ConnectorError, PlatformError, Tokens
 from ordercenter.catalog.models import Shop
 from ordercenter.console.access import me, page
 from ordercenter.console.shop_forms import TokenForm
@@ -24,6 +24,7 @@ from ordercenter.console.shop_steps import (
     credential_of,
     draw_step,
     following,
+    platform_of,
     shop_named,
     to_step,
 )
@@ -38,6 +39,7 @@ STATE_SALT: Final = "shop-authorize"
 STATE_SECONDS: Final = 1800
 AUTHORIZING: Final = "shop_authorizing"
 LONGEST_CODE: Final = 1_000
+SHOP_ID: Final = "shop_id"
 
 
 def authorize_step(request: HttpRequest, shop: Shop) -> HttpResponse:
@@ -77,10 +79,32 @@ def _by_own_secret(request: HttpRequest, shop: Shop) -> Attempt:
 
 def _traded(request: HttpRequest, shop: Shop, form: TokenForm, code: str) -> Attempt:
     try:
-        lines.authorize(shop.pk, user=me(request), actor=Actor.of(request), code=code)
+        tokens = lines.authorize(shop.pk, user=me(request), actor=Actor.of(request), code=code)
     except ConnectorError as error:
         return form, error.error, False
+    _compare_shops(request, shop, tokens)
     return form, None, True
+
+
+def _compare_shops(request: HttpRequest, shop: Shop, tokens: Tokens) -> None:
+    """Keep the platform's number of the shop, or say that the owner let us into another one."""
+    row = credential_of(shop)
+    knows = any(field.name == SHOP_ID for field in platform_of(shop).fields)
+    if row is None or not knows or not tokens.shop_id:
+        return
+    stored = str(row.options.get(SHOP_ID, ""))
+    if not stored:
+        lines.keep_access(
+            shop.pk, user=me(request), actor=Actor.of(request), base_url=row.base_url,
+            app_key=row.app_key, options={**row.options, SHOP_ID: tokens.shop_id}, secrets={},
+        )  # fmt: skip
+    elif stored != tokens.shop_id:
+        messages.error(
+            request,
+            _("店主授权的是另一家店（编号 %(theirs)s %(name)s），这里填的编号是 %(ours)s。"
+              "请马上核对并重新授权，否则订单会记到错的店铺")
+            % {"theirs": tokens.shop_id, "name": tokens.shop_name, "ours": stored},
+        )  # fmt: skip
 
 
 def _by_tokens(request: HttpRequest, shop: Shop) -> Attempt:

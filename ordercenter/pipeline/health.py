@@ -326,10 +326,13 @@ def _broken_until(cursor: SyncCursor | None, now: datetime) -> datetime | None:
 
 
 def _expiry(credential: ShopCredential | None, now: datetime) -> Expiry | None:
-    """The right that runs out first. An access token that renews itself is none."""
+    """The right that runs out first and that no worker renews."""
     if credential is None:
         return None
-    ends = [(credential.refresh_expires_at, _("授权")), (credential.write_expires_at, _("写权限"))]
+    ends = [(credential.refresh_expires_at, _("授权"))]
+    write = credential.write_expires_at
+    if write is not None and (write <= now or not credential.secrets().get("refresh_token")):
+        ends.append((write, _("写权限")))
     known = [(at, label) for at, label in ends if at is not None]
     if not known:
         return None

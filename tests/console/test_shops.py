@@ -48,7 +48,8 @@ TYPED = {
     "base_url": "https://gw.example.com/router/rest",
     "app_key": "app-key-1",
     "app_secret": "a-typed-secret",
-    "seller_nick": "暖屿",
+    "shop_id": "",
+    "tmc_group": "暖屿",
     "sign_method": "md5",
     "tmc": "off",
     "push_stock": "",
@@ -101,7 +102,8 @@ REFUSES = answering({"error_response": {"code": 25, "msg": "Invalid signature"}}
 EMPTY = answering({"trades_sold_increment_get_response": {"total_results": 0, "trades": {}}})
 GIVES_TOKENS = answering(
     {"access_token": "token-by-code", "expires_in": 86400, "refresh_token": "refresh-by-code",
-     "re_expires_in": 2_592_000, "w2_expires_in": 1800, "taobao_user_nick": "nick"}
+     "re_expires_in": 2_592_000, "w2_expires_in": 1800, "taobao_user_id": "2088",
+     "taobao_user_nick": "nick"}
 )  # fmt: skip
 
 
@@ -171,7 +173,7 @@ def test_a_shop_is_connected_step_by_step_and_reads_nothing_before_the_last(it: 
     row = ShopCredential.objects.get()
     assert row.secrets() == {"app_secret": "a-typed-secret", "access_token": "typed-token"}
     assert row.options == {
-        "seller_nick": "暖屿", "sign_method": "md5", "tmc": "off",
+        "tmc_group": "暖屿", "sign_method": "md5", "tmc": "off",
         "redirect_uri": "http://testserver/shops/TB01/authorized/",
     }  # fmt: skip
     cursor = SyncCursor.objects.get()
@@ -342,14 +344,24 @@ def test_the_owner_comes_back_from_the_platform_with_a_code_that_becomes_tokens(
     row = ShopCredential.objects.get(shop=shop)
     assert row.secrets()["access_token"] == "token-by-code"
     assert row.write_expires_at is not None
+    assert row.options["shop_id"] == "2088"
     text = text_of(it.get("/shops/TB01/"))
-    assert "写权限还有" in text
+    assert "授权还有" in text
     for secret in ("token-by-code", "refresh-by-code", "app-secret"):
         assert secret not in text
     # What was answered once is answered.
     with platform(GIVES_TOKENS):
         again = it.get("/shops/TB01/authorized/", {"code": "the-code", "state": state})
     assert again.status_code == 422
+
+
+def test_an_owner_who_lets_us_into_another_shop_is_told_at_once(it: Client, shop: Shop) -> None:
+    ShopCredential.objects.filter(shop=shop).update(options={"shop_id": "1001"})
+    with platform(GIVES_TOKENS):
+        it.post("/shops/TB01/setup/authorize/", {"verb": "code", "code": "good"})
+    text = text_of(it.get("/shops/TB01/"))
+    assert "授权的是另一家店（编号 2088 nick）" in text
+    assert ShopCredential.objects.get(shop=shop).options["shop_id"] == "1001"
 
 
 def test_an_answer_nobody_here_asked_for_changes_nothing(

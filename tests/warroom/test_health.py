@@ -196,6 +196,11 @@ def test_the_right_that_runs_out_first_is_the_one_counted_down() -> None:
     assert row.expiry is not None
     assert (str(row.expiry.label), row.expiry.left) == ("写权限", timedelta(days=2))
     assert row.level is Level.WARN
+    credential.change_secrets(refresh_token="renews-both")
+    credential.save()
+    row = line(shop)
+    assert row.expiry is not None
+    assert str(row.expiry.label) == "授权"  # the right to write is renewed by a worker
     credential.write_expires_at = NOW - timedelta(seconds=1)
     credential.save()
     row = line(shop)
