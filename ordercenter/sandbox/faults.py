@@ -1,9 +1,10 @@
 """Trouble on the line: calls that go wrong, as a drill ordered or as the weather has it.
 
 Ordered faults (``/control/fault`` with a ``count``) hit the next calls of one platform, one
-each; the weather hits by chance. Both are counted. What is served before the platform sees
-the call changes nothing there; ``half_body``, ``half_write`` and ``slow_drip`` spoil the true
-answer, so that a write has taken effect and its caller does not know.
+each (``half_write`` the next writes); the weather hits by chance. Both are counted. What is
+served before the platform sees the call changes nothing there; ``half_body``, ``half_write``
+and ``slow_drip`` spoil the true answer, so that a write has taken effect and its caller does
+not know.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ class Faults:
             message = f"no fault {kind!r} for {platform!r}"
             raise ValueError(message)
         self._due[platform].extend([kind] * count)
+
+    def put_back(self, platform: str, kind: str) -> None:
+        """Let the next call have the fault that did not fit this one."""
+        self._due[platform].appendleft(kind)
 
     def clear(self) -> None:
         self._due.clear()
@@ -87,7 +92,7 @@ class FaultyLine:
         spell: Spell | None = None
         kind = self.faults.take(platform)
         if kind is not None:
-            self.book.weather.count(platform, kind)
+            self.book.weather.count(platform, kind, kind != "half_write")
         elif (spell := self.book.weather.on_the_line(platform)) is not None:
             kind = spell.kind
         if kind is None:
@@ -144,11 +149,12 @@ class FaultyLine:
         headers = [pair for pair in started[0]["headers"] if pair[0] != b"content-length"]
         if kind == "half_write":
             if self.book.effects > effects:
-                if spell is not None:
-                    self.book.weather.count(platform, kind)
+                self.book.weather.count(platform, kind)
                 await _hang_up(receive)
-            else:  # only writes are cut: this one passes whole
-                await _send_whole(send, started[0], headers, bytes(body))
+                return
+            if spell is None:  # only writes are cut: the fault waits for the next one
+                self.faults.put_back(platform, kind)
+            await _send_whole(send, started[0], headers, bytes(body))
         elif kind == "half_body":
             half = bytes(body[: len(body) // 2])
             await _send_whole(send, started[0], headers, half)

@@ -116,6 +116,7 @@ TROUBLES: Final[dict[str, Trouble]] = {
     # Only on demand: no rule of every seller's.
     "restricted_region": Trouble(0),
     "platform_hold": Trouble(0, ("taobao", "jd", "pinduoduo", "wechat")),
+    "presale": Trouble(0, ("taobao",)),
 }
 KINDS: Final = frozenset(TROUBLES)
 
@@ -135,6 +136,8 @@ class Wish:
     cluster: str = ""
     remark: str = ""
     paid: bool = True
+    deposit: float = 0.0
+    """The share paid at once of an order whose balance is still to be paid."""
     state: str = WAIT_SHIP
     after: float = 0.0  # seconds from the first order of its cluster
     plans: tuple[tuple[float, str], ...] = ()  # seconds after its creation, what happens
@@ -548,6 +551,11 @@ class Market:
         plan = (self.random.uniform(60, 180), "unhold")
         return [self._clean(shop, state=ON_HOLD, plans=(plan,), truth=(kind,))]
 
+    def _presale(self, shop: str, kind: str) -> list[Wish]:
+        """The deposit is in, the balance follows: money, and nothing to ship yet."""
+        plan = (self.random.uniform(60, 180), "pay")
+        return [self._clean(shop, paid=False, deposit=0.2, plans=(plan,), truth=(kind,))]
+
     def _cluster(self, kind: str) -> str:
         return f"{kind}-{digest(kind, self.turn, self.book.clock(), length=10)}"
 
@@ -576,7 +584,7 @@ class Market:
             freight_fen=freight,
             discount_fen=goods_fen - amount,
             payable_fen=payable,
-            paid_fen=payable if wish.paid else 0,
+            paid_fen=payable if wish.paid else round(payable * wish.deposit),
             buyer=wish.buyer,
             receiver=Receiver(**asdict(wish.receiver)),
             remark=wish.remark,
@@ -586,6 +594,7 @@ class Market:
             extra={
                 "turn": self.turn,
                 "plans": [[at + seconds, what] for seconds, what in wish.plans],
+                **({"deposit_fen": round(payable * wish.deposit)} if wish.deposit else {}),
             },
         )
 
@@ -657,6 +666,7 @@ PLANTERS: Final[dict[str, Planter]] = {
     "invalid_receiver": Market._invalid_receiver,
     "restricted_region": Market._restricted_region,
     "platform_hold": Market._platform_hold,
+    "presale": Market._presale,
 }
 NUMBERS: Final[dict[str, Callable[[Market, float], str]]] = {
     "taobao": lambda market, _: market._digits(18, "26") + "0",

@@ -92,6 +92,27 @@ def test_simplify_takes_the_root_and_the_inner_wrappers_away(bench: Bench) -> No
     assert "request_id" in flat
 
 
+def test_a_trade_paid_in_two_steps_waits_for_its_balance(bench: Bench) -> None:
+    (order,) = bench.sell("TB01", kind="presale")
+    fields = "status,type,payment,step_trade_status,step_paid_fee,pay_time"
+
+    def told() -> dict[str, Any]:
+        reply = bench.top("taobao.trade.fullinfo.get", fields=fields, tid=order.number)
+        trade: dict[str, Any] = reply[TRADE_KEY]["trade"]
+        return trade
+
+    first = told()
+    assert (first["status"], first["type"]) == ("WAIT_BUYER_PAY", "step")
+    assert first["step_trade_status"] == "FRONT_PAID_FINAL_NOPAID"
+    assert 0 < float(first["step_paid_fee"]) < float(first["payment"])
+    bench.clock.pass_by(200)
+    bench.market.tick()
+    second = told()
+    assert second["step_trade_status"] == "FRONT_PAID_FINAL_PAID"
+    assert second["step_paid_fee"] == second["payment"]
+    assert (second["status"], "pay_time" in second) == ("WAIT_SELLER_SEND_GOODS", True)
+
+
 # Parcels
 
 

@@ -188,6 +188,21 @@ def test_a_read_passes_whole_where_only_writes_are_cut(bench: Bench) -> None:
     assert served(bench) == {}
 
 
+def test_an_ordered_half_write_waits_for_the_next_write(bench: Bench) -> None:
+    order = bench.sell_paid("TB01")[0]
+    bench.control("fault", platform="taobao", kind="half_write", count=1)
+    now = bench.clock.now
+    assert len(rows_of(bench.trades(now - 60, now))) == 1
+    assert served(bench).get("half_write", 0) == 0
+    with pytest.raises(httpx.ReadError):
+        bench.top("taobao.trade.memo.update", tid=order.number, memo="改")
+    assert order.memo == "改"
+    assert "error_response" not in bench.top(
+        "taobao.trade.memo.update", tid=order.number, memo="再改"
+    )
+    assert served(bench) == {"half_write": 1}
+
+
 def test_a_reset_closes_the_line_before_the_platform_hears_of_the_call(bench: Bench) -> None:
     order = bench.sell_paid("TB01")[0]
     set_weather(bench, "reset", share=1)

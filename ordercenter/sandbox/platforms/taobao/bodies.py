@@ -106,7 +106,19 @@ def trade_body(shop: ShopConfig, order: Order) -> dict[str, Any]:
         body["buyer_message"] = order.remark
     if details := promotions(order):
         body["promotion_details"] = {"promotion_detail": details}
-    return body | receiver_body(shop, order)
+    return body | step_body(order) | receiver_body(shop, order)
+
+
+def step_body(order: Order) -> dict[str, str]:
+    """A trade paid in two steps waits to be paid until the balance is in (1c)."""
+    deposit = order.extra.get("deposit_fen")
+    if deposit is None:
+        return {}
+    step = "FRONT_PAID_FINAL_NOPAID" if order.state == WAIT_PAY else "FRONT_PAID_FINAL_PAID"
+    if order.state == CLOSED_UNPAID:
+        step = "FRONT_PAID_FRONT_FORFEITED"
+    paid = yuan(order.paid_fen)
+    return {"type": "step", "step_trade_status": step, "step_paid_fee": paid}
 
 
 def receiver_body(shop: ShopConfig, order: Order) -> dict[str, Any]:

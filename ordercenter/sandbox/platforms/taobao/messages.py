@@ -124,6 +124,8 @@ class Messages:
 
 
 def trade_topic(order: Order, event: str) -> str:
+    if event == "paid" and "deposit_fen" in order.extra:
+        return "TradeBuyerStepPay"
     if event == "shipped":
         return "TradePartlySellerShip" if order.is_part_shipped else "TradeSellerShip"
     if event == "refund_changed" and any(refund.state == DONE for refund in order.refunds):
