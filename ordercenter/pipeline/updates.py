@@ -35,6 +35,8 @@ from ordercenter.pipeline.path import share_over_parts, take
 from ordercenter.pipeline.work import HoldDraft, Work, load
 
 S = OrderStatus
+GIVEN: Final = frozenset({"refunded", "partial"})
+"""The money, or a part of it, has gone back."""
 GONE: Final = frozenset({S.SHIPPED, S.SIGNED})
 ASKED: Final = "asked"
 """The code of the hold for a buyer's wish that comes with the order."""
@@ -62,7 +64,7 @@ def settle_in(
         work.hold(refund_hold("平台有未完结的退款申请"))
     _learn_wish(work, draft)
     for request in open_refunds.get((work.shop_id, work.channel_number), ()):
-        if request.state in {"in_progress", "refunded"}:
+        if request.state in {"in_progress", *GIVEN}:
             _apply_refund(work, request)
 
 
@@ -309,7 +311,7 @@ def _apply_refund(work: Work, request: RefundRequest) -> None:
         return
     if request.state == "in_progress" and request.intercept_shipping:
         work.hold(refund_hold(f"买家申请退款 ¥{request.amount}，不得发货"))
-    elif request.state == "refunded" and request.intercept_shipping:
+    elif request.state in GIVEN and request.intercept_shipping:
         if request.amount >= work.paid_amount or work.channel_status.startswith("closed"):
             work.reason = "发货前全额退款"
             cancel.walk_back(work)
@@ -340,7 +342,7 @@ def _too_late(
         if work.status not in GONE:
             continue
         asked = [r for r in by_order[work.id] if r.state == "in_progress"]
-        given = [r for r in by_order[work.id] if r.state == "refunded"]
+        given = [r for r in by_order[work.id] if r.state in GIVEN]
         if given and not asked and not fulfillment.had_task(work.id, Stage.AFTER_SALES):
             asked = given
         if not asked:
