@@ -17,6 +17,7 @@ from channels_sync.connectors.field_map import FieldMap
 from channels_sync.connectors.field_map_checks import FAMILIES
 from channels_sync.contracts import ShopAccess, Unreadable
 from channels_sync.documents import document_json
+from ordercenter.console.field_map_words import FIELDS, READINGS, SECTIONS
 from ordercenter.console.reasons import LONGEST
 from ordercenter.core.masking import mask_name, mask_phone
 
@@ -25,34 +26,10 @@ MOST_CHARACTERS: Final = 2_000_000
 MORE: Final = ("values", "otherwise", "default", "join")
 """Settings of a field that are written as JSON beside its paths."""
 
-SECTIONS: Final[Mapping[str, Promise]] = {
-    "order": _("订单"),
-    "line": _("商品行"),
-    "receiver": _("收货信息"),
-    "evidence": _("买家标识"),
-    "gift": _("赠品"),
-    "refund": _("退款"),
-    "page": _("列表与翻页"),
-    "push": _("推送"),
-    "answer": _("答复与错误"),
-}
-READINGS: Final[Mapping[str, Promise]] = {
-    "text": _("文本"),
-    "id": _("编号"),
-    "yuan": _("金额（元）"),
-    "fen": _("金额（分）"),
-    "whole": _("整数"),
-    "quantity": _("数量"),
-    "boolean": _("是否"),
-    "word": _("状态词"),
-    "list": _("列表"),
-    "object": _("对象"),
-    "china_time": _("时间（北京时间）"),
-    "iso_time": _("时间（带时区）"),
-    "unix_seconds": _("时间（Unix 秒）"),
-    "unix_milliseconds": _("时间（Unix 毫秒）"),
-    "any_time": _("时间（自动识别）"),
-}
+BOX: Final = (
+    "border border-base-200 rounded-default px-2 py-1 w-full bg-white dark:bg-base-900 "
+    "dark:border-base-800"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +37,7 @@ class Row:
     """One of our fields in the form."""
 
     name: str
+    label: str | Promise
     note: str
     required: bool
     changed: bool
@@ -84,14 +62,14 @@ class FieldMapForm(forms.Form):
         label=_("改动说明"),
         max_length=200,
         required=False,
-        widget=forms.TextInput(attrs={"class": "w-full"}),
+        widget=forms.TextInput(attrs={"class": BOX}),
     )
     payload = forms.CharField(
         label=_("试读报文"),
         required=False,
         strip=False,
         max_length=MOST_CHARACTERS,
-        widget=forms.Textarea(attrs={"rows": 8, "class": "w-full", "spellcheck": "false"}),
+        widget=forms.Textarea(attrs={"rows": 8, "class": BOX, "spellcheck": "false"}),
         help_text=_("粘贴一份平台报文（不会保存），先看看会读到什么"),
     )
 
@@ -103,15 +81,22 @@ class FieldMapForm(forms.Form):
             key = f"{section}.{name}"
             shown = {**entry, **current.get(section, {}).get(name, {})}
             more = {part: shown[part] for part in MORE if shown.get(part) is not None}
+            label = f"{SECTIONS.get(section, section)} {FIELDS.get(name, name)}"
             self.fields[f"{key}.from"] = forms.CharField(
-                required=False, max_length=2_000, initial=", ".join(shown.get("from", []))
-            )
+                label=label, required=False, max_length=2_000,
+                initial=", ".join(shown.get("from", [])),
+                widget=forms.TextInput(attrs={"class": BOX, "aria-label": label}),
+            )  # fmt: skip
             self.fields[f"{key}.as"] = forms.ChoiceField(
-                choices=_alike(entry["as"]), initial=shown["as"]
-            )
+                label=label, choices=_alike(entry["as"]), initial=shown["as"],
+                widget=forms.Select(attrs={"class": BOX, "aria-label": label}),
+            )  # fmt: skip
             self.fields[f"{key}.more"] = forms.CharField(
-                required=False, max_length=20_000, widget=forms.Textarea(attrs={"rows": 2}),
+                label=label, required=False, max_length=20_000,
                 initial=json.dumps(more, ensure_ascii=False) if more else "",
+                widget=forms.Textarea(
+                    attrs={"rows": 3 if "values" in more else 1, "class": BOX, "aria-label": label}
+                ),
             )  # fmt: skip
 
     def _entries(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -128,6 +113,7 @@ class FieldMapForm(forms.Form):
             group.rows.append(
                 Row(
                     name,
+                    FIELDS.get(name, ""),
                     str(entry.get("note", "")),
                     bool(entry.get("required")),
                     name in self.current.get(section, {}),

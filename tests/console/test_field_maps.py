@@ -8,7 +8,7 @@ from django.test import Client
 
 from channels_sync.connectors.field_map_checks import FAMILIES
 from channels_sync.models import FieldMap
-from ordercenter.console.field_map_form import READINGS
+from ordercenter.console.field_map_words import READINGS
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.policy import Role
 from tests.console.conftest import AsRole
