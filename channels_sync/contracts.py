@@ -466,6 +466,9 @@ class Connector(Protocol):
     def authorize_url(self, redirect_uri: str, state: str) -> str:
         """Where the seller authorizes us. Raises Unsupported."""
 
+    def check_callback(self, query: Mapping[str, str]) -> None:
+        """Raise BadSignature where the platform signs the owner's way back and this is not it."""
+
     def exchange_code(self, code: str) -> Tokens:
         """Trade an authorization code, or the shop's own secret, for tokens."""
 

@@ -931,6 +931,9 @@ class BaseConnector:
     def authorize_url(self, redirect_uri: str, state: str) -> str:
         raise Unsupported("网页授权")
 
+    def check_callback(self, query: Mapping[str, str]) -> None:
+        return None
+
     def exchange_code(self, code: str) -> Tokens:
         raise Unsupported("网页授权")
 

@@ -77,9 +77,14 @@ def _by_own_secret(request: HttpRequest, shop: Shop) -> Attempt:
     return _traded(request, shop, TokenForm(None, row=credential_of(shop)), "")
 
 
-def _traded(request: HttpRequest, shop: Shop, form: TokenForm, code: str) -> Attempt:
+def _traded(
+    request: HttpRequest, shop: Shop, form: TokenForm, code: str, *, came_back: bool = False
+) -> Attempt:
+    callback = request.GET.dict() if came_back else None
     try:
-        tokens = lines.authorize(shop.pk, user=me(request), actor=Actor.of(request), code=code)
+        tokens = lines.authorize(
+            shop.pk, user=me(request), actor=Actor.of(request), code=code, callback=callback
+        )
     except ConnectorError as error:
         return form, error.error, False
     _compare_shops(request, shop, tokens)
@@ -170,7 +175,7 @@ def authorized(request: HttpRequest, code: str) -> HttpResponse:
     if not 1 <= len(given) <= LONGEST_CODE or "\0" in given:
         messages.error(request, _("店主没有同意授权，或平台没有给出授权码，请再试一次"))
         return HttpResponseRedirect(reverse("shop_step", args=[shop.code, "authorize"]))
-    _form, refusal, done = _traded(request, shop, TokenForm(None, row=None), given)
+    _form, refusal, done = _traded(request, shop, TokenForm(None, row=None), given, came_back=True)
     if not done and refusal is not None:
         found = advise(refusal, shop.channel)
         messages.error(

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.base import make_client
-from channels_sync.contracts import ConnectorError, PlatformError, Tokens, Unsupported
+from channels_sync.contracts import BadSignature, ConnectorError, PlatformError, Tokens, Unsupported
 from channels_sync.line import keep_tokens
 from channels_sync.models import Backfill, FeedCursor, ShopCredential, SyncCursor, SyncWindow
 from ordercenter.audit.models import Action
@@ -138,11 +138,28 @@ def authorize_url(
             return None
 
 
-def authorize(shop_id: int, *, user: AbstractBaseUser, actor: Actor, code: str) -> Tokens:
-    """Trade the code the owner came back with for tokens. Raises ConnectorError."""
+def authorize(
+    shop_id: int,
+    *,
+    user: AbstractBaseUser,
+    actor: Actor,
+    code: str,
+    callback: Mapping[str, str] | None = None,
+) -> Tokens:
+    """Trade the code the owner came back with for tokens. Raises ConnectorError.
+
+    ``callback`` is the whole query of his way back, where there was one; a platform that signs
+    it is taken at its word only. Raises InvalidInput for a forged one.
+    """
     require(user, Can.EDIT_SHOPS)
     with make_client() as client:
-        tokens = connector_for(shop_id, client).exchange_code(code.strip())
+        connector = connector_for(shop_id, client)
+        if callback is not None:
+            try:
+                connector.check_callback(callback)
+            except BadSignature as error:
+                raise InvalidInput(what="授权回调不是平台发来的，请回到店铺页重新授权") from error
+        tokens = connector.exchange_code(code.strip())
     keep_tokens(shop_id, tokens)
     with transaction.atomic():
         change = {"access_token": ["***", "***"], "expires_at": [None, str(tokens.expires_at)]}

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.base import make_client
+from channels_sync.connectors.shopify.wire import oauth_sign
 from channels_sync.models import (
     Backfill,
     CallBudget,
@@ -353,6 +354,34 @@ def test_the_owner_comes_back_from_the_platform_with_a_code_that_becomes_tokens(
     with platform(GIVES_TOKENS):
         again = it.get("/shops/TB01/authorized/", {"code": "the-code", "state": state})
     assert again.status_code == 422
+
+
+def test_a_way_back_the_platform_did_not_sign_is_no_way_in(it: Client) -> None:
+    shop = ShopFactory.create(code="SH01", channel="shopify")
+    ShopCredentialFactory.create(
+        shop=shop, base_url="https://a.myshopify.com", options={"shop_domain": "a.myshopify.com"}
+    )
+    SyncCursorFactory.create(shop=shop)
+    asked: list[httpx.Request] = []
+
+    def gives(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(200, json={"access_token": "shpat_new", "scope": "read_orders"})
+
+    def way_back(**changes: str) -> dict[str, str]:
+        there = urlsplit(address_after(it.get("/shops/SH01/authorize/")))
+        stamp = str(int(timezone.now().timestamp()))
+        query = {"code": "c", "state": parse_qs(there.query)["state"][0], "timestamp": stamp,
+                 "shop": "a.myshopify.com"}  # fmt: skip
+        return query | {"hmac": oauth_sign("app-secret", query)} | changes
+
+    with platform(gives):
+        for forged in ({"hmac": ""}, {"hmac": "0" * 64}, {"shop": "evil.myshopify.com"}):
+            answer = it.get("/shops/SH01/authorized/", way_back(**forged))
+            assert answer.status_code == 422
+        assert asked == []
+        assert it.get("/shops/SH01/authorized/", way_back()).status_code == 302
+    assert ShopCredential.objects.get(shop=shop).secrets()["access_token"] == "shpat_new"
 
 
 def test_an_owner_who_lets_us_into_another_shop_is_told_at_once(it: Client, shop: Shop) -> None:
