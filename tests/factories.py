@@ -17,6 +17,7 @@ from factory.django import DjangoModelFactory
 
 from channels_sync.models import FieldMap, InboxMessage, OutboundMessage, ShopCredential, SyncCursor
 from fulfillment.models import (
+    AddressRequest,
     CarrierAccount,
     Parcel,
     ParcelLine,
@@ -458,6 +459,17 @@ class RefundRequestFactory(DjangoModelFactory[RefundRequest]):
     return_goods = False
     intercept_shipping = True
     created_at = factory.LazyFunction(timezone.now)
+
+
+class AddressRequestFactory(DjangoModelFactory[AddressRequest]):
+    class Meta:
+        model = AddressRequest
+
+    order = factory.SubFactory(SalesOrderFactory)
+    shop = factory.SelfAttribute("order.shop")
+    channel_number = factory.SelfAttribute("order.channel_number")
+    asked_at = factory.LazyFunction(timezone.now)
+    shown = "江苏省南京市玄武区 李*"
 
 
 class InboxMessageFactory(DjangoModelFactory[InboxMessage]):

@@ -184,6 +184,43 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda w: {"version": w.held.version, "name": "李四"},
         ),
     ),
+    "orders/<str:number>/memo/": (
+        Door(
+            "note",
+            answers(SUPERVISORS | {Role.CLERK, Role.REVIEWER}, yes=302),
+            lambda w: f"/orders/{w.held.number}/memo/",
+            "post",
+            lambda w: {"version": w.held.version, "text": "送到前台"},
+        ),
+        Door(
+            "out of scope",
+            answers(SUPERVISORS | {Role.REVIEWER}, yes=302, clerk=404),
+            lambda w: f"/orders/{w.foreign.number}/memo/",
+            "post",
+            lambda w: {"version": w.foreign.version, "text": "送到前台"},
+        ),
+    ),
+    "addresses/": (
+        Door(
+            "wishes", answers(SUPERVISORS | {Role.CLERK, Role.REVIEWER}), fixed("/addresses/")
+        ),
+    ),
+    "addresses/<int:pk>/answer/": (
+        Door(
+            "refuse",
+            answers(SUPERVISORS | {Role.CLERK, Role.REVIEWER}, yes=302),
+            lambda w: f"/addresses/{w.wish.pk}/answer/",
+            "post",
+            lambda _w: {"verb": "refuse", "reason": "包裹已打包"},
+        ),
+        Door(
+            "of a foreign order",
+            answers(SUPERVISORS | {Role.REVIEWER}, yes=302, clerk=404),
+            lambda w: f"/addresses/{w.foreign_wish.pk}/answer/",
+            "post",
+            lambda _w: {"verb": "approve"},
+        ),
+    ),
     "work/": (Door("my tasks", answers(WORKERS, no=404), fixed("/work/")),),
     "work/<int:pk>/": (
         Door("own", answers(OWN_TASK, no=404), lambda w: f"/work/{w.pick.pk}/"),
@@ -240,6 +277,24 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         Door("fragment", answers(BOARD), fixed("/board/?fragment=1")),
     ),
     "shops/": (Door("health", answers(HEALTH), fixed("/shops/")),),
+    "shops/outbox/": (Door("dead letters", answers(HEALTH), fixed("/shops/outbox/")),),
+    "shops/outbox/act/": (
+        Door(
+            "resend",
+            answers(SUPERVISORS, yes=302),
+            fixed("/shops/outbox/act/"),
+            "post",
+            lambda w: {"verb": "resend", "message": w.letter.pk, "reason": "平台已恢复，重新发送"},
+        ),
+        Door(
+            "settle",
+            answers(SUPERVISORS, yes=302),
+            fixed("/shops/outbox/act/"),
+            "post",
+            lambda w: {"verb": "settle", "message": w.letter.pk, "reason": "已在后台补填单号"},
+        ),
+        Door("no such verb", answers(SUPERVISORS, yes=404), fixed("/shops/outbox/act/"), "post"),
+    ),
     "shops/quarantine/": (Door("dead", answers(SUPERVISORS), fixed("/shops/quarantine/")),),
     "shops/quarantine/<int:message_id>/replay/": (
         Door(
@@ -613,6 +668,15 @@ def world() -> World:
     things |= held_orders(shop, users)
     things |= warehouse_work(shop, warehouse)
     things["dead"] = make.InboxMessageFactory.create(shop=shop, state="dead", error="坏了")
+    things["letter"] = make.OutboundMessageFactory.create(
+        shop=shop, order_id=things["held"].pk, state="dead", error="订单已退款"
+    )
+    make.OrderHoldFactory.create(
+        order=things["foreign"], kind=HoldKind.ADDRESS_CHANGE, code="asked"
+    )
+    things["wish"], things["foreign_wish"] = (
+        make.AddressRequestFactory.create(order=things[name]) for name in ("held", "foreign")
+    )
     return World(users, things)
 
 

@@ -45,6 +45,7 @@ class Place:
 _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("wall", _("审核墙"), "gpp_maybe", (Can.VIEW_ORDERS,)),
     ("work", _("我的任务"), "task_alt", ()),
+    ("addresses", _("改地址"), "edit_location", (Can.EDIT_RECEIVER,)),
     ("scan", _("打包台"), "barcode_scanner", (Can.PACK,)),
     ("approvals", _("冻结审批"), "lock_open", (Can.ASK_TIER3, Can.APPROVE_TIER3)),
     ("warroom:board", _("作战看板"), "monitoring", (Can.VIEW_BOARD,)),

@@ -18,12 +18,13 @@ from ordercenter.console import selectors
 from ordercenter.console.access import back_of, me, page
 from ordercenter.console.reasons import QUICK, checked_reason
 from ordercenter.console.selectors import ORDER
+from ordercenter.console.told import memo_form, told_of
 from ordercenter.core.actor import Actor, ActorKind
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can, allows
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus
-from ordercenter.pipeline import decisions
+from ordercenter.pipeline import decisions, telling
 
 MOST_HOLDS: Final = 100
 RECEIVER_FIELDS: Final = (
@@ -221,6 +222,7 @@ def _draw(
     *,
     error: str = "",
     receiver_error: str = "",
+    memo_error: str = "",
     status: int = HTTPStatus.OK,
     back: str = "",
 ) -> HttpResponse:
@@ -240,6 +242,9 @@ def _draw(
         "parcels": selectors.parcels_of(order.pk),
         "log": selectors.timeline(order.pk) if allows(user, Can.READ_AUDIT) else None,
         "receiver_fields": receiver_fields(request, card),
+        "told": told_of(order.pk),
+        "memo": memo_form(request, card.order),
+        "memo_error": memo_error,
     }
     return render(request, "console/order.html", context, status=int(status))
 
@@ -261,6 +266,29 @@ def receiver_fields(request: HttpRequest, card: selectors.Card) -> list[dict[str
         {"name": name, "label": label, "longest": longest, "typed": request.POST.get(name, "")}
         for name, label, longest in RECEIVER_FIELDS
     ]
+
+
+@require_POST
+@page(Can.WRITE_MEMO)
+def write_memo(request: HttpRequest, number: str) -> HttpResponse:
+    """Queue a note on the order for its platform; the same press twice is one note."""
+    order = order_in_scope(request, number)
+    back = _back(request, order)
+    flag = request.POST.get("flag", "")
+    try:
+        telling.write_memo(
+            order.pk,
+            request.POST.get("text", ""),
+            _number(flag) if flag else None,
+            user=me(request),
+            actor=Actor.of(request),
+            seen_version=_number(request.POST.get("version", "")),
+        )
+    except InvalidInput as refusal:
+        status = int(refusal.http_status)
+        return _draw(request, order, memo_error=str(refusal), status=status, back=back)
+    messages.success(request, _("%(number)s 的备注已排队回写平台") % {"number": order.number})
+    return HttpResponseRedirect(back)
 
 
 @require_POST

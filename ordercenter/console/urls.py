@@ -1,6 +1,15 @@
 from django.urls import path
 
-from ordercenter.console import approvals, orders, shop_authorize, shop_setup, shops, wall, work
+from ordercenter.console import (
+    addresses,
+    approvals,
+    orders,
+    shop_authorize,
+    shop_setup,
+    shops,
+    wall,
+    work,
+)
 
 urlpatterns = [
     path("", wall.home, name="home"),
@@ -9,6 +18,9 @@ urlpatterns = [
     path("orders/<str:number>/", orders.order_page, name="order"),
     path("orders/<str:number>/decide/", orders.decide, name="decide"),
     path("orders/<str:number>/receiver/", orders.edit_receiver, name="edit_receiver"),
+    path("orders/<str:number>/memo/", orders.write_memo, name="write_memo"),
+    path("addresses/", addresses.addresses_page, name="addresses"),
+    path("addresses/<int:pk>/answer/", addresses.answer_address, name="answer_address"),
     path("work/", work.work_page, name="work"),
     path("work/<int:pk>/", work.task_page, name="task"),
     path("work/<int:pk>/claim/", work.claim, name="claim"),

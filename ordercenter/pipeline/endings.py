@@ -93,6 +93,13 @@ def unsupported(message: OutboundMessage, words: str, *, now: datetime) -> None:
         _not_before(message, words, now + NEVER_TOLD)
 
 
+def settled(message: OutboundMessage, *, now: datetime) -> None:
+    """Somebody has told the platform himself."""
+    if message.kind == Kind.SHIP and message.order_id:
+        _close_notify(message.order_id, StageTask.State.DONE, now=now)
+    in_doubt(message)
+
+
 def refused(message: OutboundMessage, error: ConnectorError, *, now: datetime) -> bool:
     """Keep a no to a stock figure; True where the figure is tried again by itself.
 

@@ -33,7 +33,7 @@ from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.contracts import OrderDraft, RefundDraft
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import telling, updates, wishes
+from ordercenter.pipeline import addressing, telling, updates, wishes
 from ordercenter.pipeline.drafts import fresh_work
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.work import Work, load, new_lines
@@ -209,6 +209,7 @@ def take_drafts(
     for work in born:
         updates.settle_in(work, fresh[work.shop_id, work.channel_number], open_refunds)
     versions = take([*works, *born], actor=actor, now=now)
+    addressing.learn([(shop_id, draft) for (shop_id, _), draft in newest.items()])
     refunds.adopt(open_refunds, {(w.shop_id, w.channel_number): w.id for w in born})
     wishes.keep([*works, *born], newest, now=now)
     updates.follow_up([w for w in works if w.touched], actor=actor, now=now)

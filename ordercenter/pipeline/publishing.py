@@ -33,7 +33,8 @@ SETTLED: Final = timedelta(minutes=15)
 """Books older than OLD_TELLING are carried forward to this long ago, so that sales are never
 added up over days."""
 
-# What each listing is addressed by: a shop's SKU may be listed by its id and by our code.
+# What each listing is addressed by. A shop's SKU may be listed by its id and by our code, and is
+# to be told once: a code whose id no order has named yet is left out beside an id of those goods.
 _ADDRESSED: Final = """
     SELECT c.id, c.shop_id, c.sku_id, c.bundle_id, c.platform_item_id AS item,
            CASE c.code_type WHEN 'sku_id' THEN c.code ELSE c.platform_sku_id END AS address,
@@ -41,9 +42,10 @@ _ADDRESSED: Final = """
     FROM catalog_listing c
     JOIN catalog_shop s ON s.id = c.shop_id AND s.is_active AND s.channel <> 'file'
     JOIN channels_sync_shopcredential k ON k.shop_id = s.id AND k.options ->> 'push_stock' = 'on'
-    WHERE NOT (c.code_type = 'outer_code' AND c.platform_sku_id <> '' AND EXISTS (
+    WHERE NOT (c.code_type = 'outer_code' AND EXISTS (
         SELECT 1 FROM catalog_listing d WHERE d.shop_id = c.shop_id AND d.code_type = 'sku_id'
-        AND d.code = c.platform_sku_id))
+        AND CASE WHEN c.platform_sku_id <> '' THEN d.code = c.platform_sku_id
+            ELSE d.sku_id = c.sku_id OR d.bundle_id = c.bundle_id END))
 """
 
 # Lines as bought in orders placed since a listing's figure was told; %(until)s bounds them.

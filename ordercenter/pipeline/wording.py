@@ -5,6 +5,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
 from channels_sync.contracts import (
     AddressAnswer,
     Memo,
@@ -100,3 +103,27 @@ READERS: Final[Mapping[str, Callable[[OutboundMessage], Told]]] = {
     OutboundMessage.Kind.MEMO: _memo,
     OutboundMessage.Kind.ADDRESS: _address_answer,
 }
+
+OUTCOMES: Final[Mapping[str, Promise]] = {
+    StopOutcome.STOPPED: _("已拦下"),
+    StopOutcome.NOT_SYNCED: _("订单未同步"),
+    StopOutcome.LABEL_PRINTED: _("面单已打印"),
+    StopOutcome.SHIPPED: _("已发货"),
+}
+
+
+def in_words(message: OutboundMessage) -> str:
+    """What a message tells its platform, for a page; no receiver is in any of them."""
+    told = message.payload
+    match message.kind:
+        case OutboundMessage.Kind.SHIP:
+            return f"{told.get('carrier', '')} {told.get('tracking_number', '')}".strip()
+        case OutboundMessage.Kind.STOCK:
+            code = told.get("outer_code") or told.get("platform_sku_id", "")
+            return f"{code} = {told.get('quantity', '')}"
+        case OutboundMessage.Kind.STOP:
+            return str(OUTCOMES.get(told.get("outcome", ""), ""))
+        case OutboundMessage.Kind.MEMO:
+            return str(told.get("text", ""))
+        case _:
+            return str(_("同意") if told.get("approve") else _("拒绝"))

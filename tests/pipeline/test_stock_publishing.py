@@ -287,6 +287,42 @@ def test_a_listing_known_by_both_codes_is_told_once(seller: Seller, channel: Cha
     assert "SOFA" not in {f.outer_code for f in channel.told}
 
 
+def test_a_code_beside_an_id_of_the_same_goods_is_not_told_too(
+    seller: Seller, channel: Channel
+) -> None:
+    ListingFactory.create(shop=seller.shop, code="880", sku=seller.skus["SOFA"],
+                          code_type=CodeType.SKU_ID)  # fmt: skip
+    publish()
+    addresses = {(f.platform_sku_id, f.outer_code) for f in channel.told}
+    assert ("880", "") in addresses
+    assert ("", "SOFA") not in addresses
+
+
+def test_orders_tell_what_a_figure_is_addressed_to(
+    seller: Seller, channel: Channel, django_capture_on_commit_callbacks: Any
+) -> None:
+    typed = ListingFactory.create(
+        shop=seller.shop, code="990", sku=seller.skus["RUG"], code_type=CodeType.SKU_ID,
+        platform_item_id="typed",
+    )  # fmt: skip
+    with django_capture_on_commit_callbacks(execute=True):
+        take_one(
+            seller.shop,
+            draft(
+                line("SOFA", platform_sku_id="881", platform_item_id="71"),
+                line("RUG", platform_sku_id="990", platform_item_id="72"),
+            ),
+        )
+    publish()
+    figure = channel.last("SOFA")
+    assert (figure.platform_sku_id, figure.platform_item_id) == ("881", "71")
+    typed.refresh_from_db()
+    assert typed.platform_item_id == "typed"
+    with django_capture_on_commit_callbacks() as again_:
+        take_one(seller.shop, draft(line("SOFA", platform_sku_id="881", platform_item_id="71")))
+    assert again_ == []
+
+
 def test_sales_under_the_merchants_code_count_too(seller: Seller, channel: Channel) -> None:
     publish()
     channel.told.clear()

@@ -1,7 +1,8 @@
 """The two ends of the wire, and the accounts and secrets to speak over it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
@@ -17,12 +18,13 @@ from ordercenter.audit.models import Action
 from ordercenter.console.admin_base import ReferenceAdmin, ReviewAdmin
 from ordercenter.console.words import plain
 from ordercenter.core.actor import Actor
+from ordercenter.core.errors import OrderCenterError
 from ordercenter.core.policy import Can, allows
 from ordercenter.core.sealing import seal, unseal
 from ordercenter.notices.models import Robot
 from ordercenter.notices.services import SECRET_PURPOSE as ROBOT_PURPOSE
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import intake
+from ordercenter.pipeline import dead, intake
 
 if TYPE_CHECKING:
     from django.forms import PasswordInput
@@ -188,6 +190,22 @@ def _replay(request: HttpRequest, message: InboxMessage, version: int, reason: s
     )
 
 
+class NotDead(OrderCenterError):
+    code = "not_dead"
+    message = _("已送达或已处理，无需再操作")
+
+
+def _each(
+    do: Callable[..., int],
+    request: HttpRequest,
+    message: OutboundMessage,
+    _version: int,
+    reason: str,
+) -> None:
+    if not do([message.pk], user=request.user, actor=Actor.of(request), reason=reason):
+        raise NotDead
+
+
 @admin.register(OutboundMessage)
 class OutboundMessageAdmin(ReviewAdmin[OutboundMessage]):
     view_rights = (Can.VIEW_HEALTH,)
@@ -209,10 +227,28 @@ class OutboundMessageAdmin(ReviewAdmin[OutboundMessage]):
     search_fields = ("order_id",)
     search_help_text = _("按系统单号搜索")
     fields = (
-        "shop", "kind", "key", "order_id", "told", "state", "tries", "created_at", "due_at",
-        "done_at", "error",
+        "shop", "kind", "key", "order_id", "told", "state", "is_doubtful", "tries", "created_at",
+        "due_at", "answer_by", "done_at", "error", "settled_by", "settled_reason",
     )  # fmt: skip
     readonly_fields = ("told",)
+    actions = ("resend", "settle")
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return allows(request.user, Can.REPLAY_DEAD)
+
+    @admin.action(description=_("重发死信"), permissions=["replay"])
+    def resend(self, request: HttpRequest, queryset: QuerySet[OutboundMessage]
+               ) -> HttpResponse | None:  # fmt: skip
+        return self.act_on_each(
+            request, queryset, partial(_each, dead.resend), title=_("重发所选死信")
+        )
+
+    @admin.action(description=_("标记为已人工处理"), permissions=["replay"])
+    def settle(self, request: HttpRequest, queryset: QuerySet[OutboundMessage]
+               ) -> HttpResponse | None:  # fmt: skip
+        return self.act_on_each(
+            request, queryset, partial(_each, dead.settle), title=_("标记所选消息为已人工处理")
+        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[OutboundMessage], search_term: str

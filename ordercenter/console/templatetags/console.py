@@ -9,7 +9,7 @@ from django.template import Context
 from django.utils import timezone
 
 from ordercenter.console.navigation import Place, desk, places
-from ordercenter.console.words import age_in_words, color, money, plain
+from ordercenter.console.words import age_in_words, color, money, plain, span_in_words
 from ordercenter.core.masking import mask_numbers
 
 register = template.Library()
@@ -26,6 +26,12 @@ def in_currency(amount: Decimal, currency: str) -> str:
 @register.filter
 def age(moment: datetime | None) -> str:
     return age_in_words(moment, timezone.now())
+
+
+@register.filter
+def left(moment: datetime) -> str:
+    """How long until then; nothing is left of what is past."""
+    return span_in_words(moment - timezone.now())
 
 
 @register.filter
