@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import dump_compact, make_client
+from channels_sync.connectors.crm import wire
 from channels_sync.connectors.crm.connector import CrmConnector
 from channels_sync.connectors.crm.wire import PAGE_SIZE
 from channels_sync.connectors.stamped import stamp_sign
@@ -135,6 +136,15 @@ def test_a_page_that_does_not_move_on_ends_the_walk_with_an_error() -> None:
     shop.answers["crm_order"] = [stuck]
     with pytest.raises(TryLater):
         list(shop.connector().pull("orders", WINDOW))
+
+
+def test_rows_without_an_end_are_left_at_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_PAGES", 3)
+    shop = Shop(orders=PAGE_SIZE * 4)
+    with pytest.raises(TryLater) as failure:
+        list(shop.connector().pull("orders", WINDOW))
+    assert failure.value.error.code == "page_cap"
+    assert len(shop.requests) == 3
 
 
 def test_a_page_whose_last_row_has_no_place_is_not_taken_as_complete() -> None:

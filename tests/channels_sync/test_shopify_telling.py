@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import make_client
+from channels_sync.connectors.shopify import connector as shopify
 from channels_sync.connectors.shopify.connector import ShopifyConnector
 from channels_sync.connectors.shopify.wire import oauth_sign
 from channels_sync.contracts import (
@@ -188,6 +189,15 @@ def test_an_inner_page_that_does_not_move_on_costs_the_page() -> None:
             .connector()
             .pull("orders", WINDOW)
         )
+
+
+def test_a_list_without_an_end_is_left_at_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shopify, "MAX_PAGES", 3)
+    store = Store(*(orders(node(), cursor=f"c{n}") for n in range(9)))
+    with pytest.raises(TryLater) as failure:
+        list(store.connector().pull("orders", WINDOW))
+    assert failure.value.error.code == "page_cap"
+    assert len(store.requests) == 3
 
 
 def test_one_broken_order_does_not_cost_its_neighbors() -> None:

@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from channels_sync.connectors.base import dump_compact, make_client
+from channels_sync.connectors.field_map import FieldMap
+from channels_sync.connectors.wechat import connector as wechat
 from channels_sync.connectors.wechat.connector import WeChatConnector
 from channels_sync.contracts import (
     VIRTUAL_CARRIER,
@@ -163,6 +165,18 @@ def test_a_list_that_does_not_move_on_ends_with_an_error(next_key: str) -> None:
     server.answers[LIST] = [{**OK, "order_id_list": [], "has_more": True, "next_key": next_key}]
     with pytest.raises(TryLater):
         list(server.connector().pull("orders", WINDOW))
+
+
+def test_a_list_without_an_end_is_left_at_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wechat, "MAX_PAGES", 3)
+    server = Server()
+    server.answers[LIST] = [
+        {**OK, "order_id_list": [], "has_more": True, "next_key": f"k{n}"} for n in range(9)
+    ]
+    with pytest.raises(TryLater) as failure:
+        list(server.connector().pull("orders", WINDOW))
+    assert failure.value.error.code == "page_cap"
+    assert len(server.bodies(LIST)) == 3
 
 
 @pytest.mark.parametrize("rows", ["x", 7, [None], [{"order_id": 1}], [True]])
@@ -411,6 +425,17 @@ def test_a_wish_for_another_address_has_twelve_hours() -> None:
     assert change.receiver is not None
     assert change.receiver.city == "杭州市"
     assert read(order(detail__delivery_info__address_under_review={})).address_change is None
+
+
+def test_the_hours_to_answer_are_a_line_of_the_field_map() -> None:
+    edited = {"order": {"address_answer_hours": {"default": 6}}}
+    changed = FieldMap.packaged("wechat").changed(edited)
+    reader = WeChatConnector(READER.access, field_map=changed)
+    found = order(detail__delivery_info__address_under_review={"city_name": "杭州市"})
+    found["order_detail"]["delivery_info"]["address_apply_time"] = 1772327287
+    change = reader.read(dump_compact(found)).address_change
+    assert change is not None
+    assert change.answer_by == NOW + timedelta(hours=6)
 
 
 def test_presale_is_told_by_the_stock_it_comes_from() -> None:

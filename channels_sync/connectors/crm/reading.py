@@ -27,6 +27,8 @@ from ordercenter.orders.contracts import (
 NO_MONEY: Final = Decimal("0.00")
 _HOME: Final = "CNY"
 """What the tables mean: they name no currency."""
+_ORDERS: Final = frozenset({"order", "items", "items_json", "pay_amount"})
+"""What tells an order from the other documents."""
 _S: Final = ChannelStatus
 _UNPAID: Final = frozenset({_S.WAIT_PAY, _S.DEPOSIT_PAID, _S.CLOSED_UNPAID})
 _EXCHANGE: Final = "exchange"
@@ -57,7 +59,7 @@ def read_document(document: Node, fields: FieldMap, channel: str) -> Document:
     """Tell what any document of the CRM says. Raises Unreadable."""
     if "rows" in document.data:
         return _read_page(document, fields, channel)
-    if "order" in document.data or _is_row(document) or "items" in document.data:
+    if _ORDERS & document.data.keys():
         return Document("order", orders=(read_order(document, fields, channel),))
     if "refund" in document.data or "refund_no" in document.data:
         return Document("refund_list", refunds=(read_refund(document, fields, channel),))
@@ -82,21 +84,18 @@ def _read_page(page: Node, fields: FieldMap, channel: str) -> Document:
 # --- orders ------------------------------------------------------------------------------------
 
 
-def _is_row(node: Node) -> bool:
-    return "items_json" in node.data
-
-
 def read_order(document: Node, fields: FieldMap, channel: str) -> OrderDraft:
     """Normalize an order, of a webhook or a row of ``crm_order``. Raises Unreadable."""
     node = document.node("order") if "order" in document.data else document
     order = fields.section("order").over(node)
-    currency = _HOME if _is_row(node) and not order.given("currency") else order.id("currency")
+    is_row = order.given("payable_amount")
+    currency = _HOME if is_row and not order.given("currency") else order.id("currency")
     quantum = quantum_of(currency)
     nothing = Decimal(0).quantize(quantum)
     payable = _payable(order, quantum)
     paid_at = order.time("paid_at")
-    paid = _paid(order, payable, quantum, is_row=_is_row(node))
-    status = _status(order, has_paid=bool(paid_at) if _is_row(node) else bool(paid))
+    paid = _paid(order, payable, quantum, is_row=is_row)
+    status = _status(order, has_paid=bool(paid_at) if is_row else bool(paid))
     lines = _lines(order, fields, quantum)
     evidence = fields.section("evidence").over(node)
     return OrderDraft(
@@ -126,7 +125,7 @@ def read_order(document: Node, fields: FieldMap, channel: str) -> OrderDraft:
 
 def _payable(order: Fields, quantum: Decimal) -> Decimal:
     """What a row says, or a webhook's goods less discount plus freight."""
-    if order.given("payable_amount") or _is_row(order.node):
+    if order.given("payable_amount"):
         return order.amount("payable_amount", quantum=quantum)
     nothing = Decimal(0).quantize(quantum)
     payable = (
@@ -156,8 +155,6 @@ def _status(order: Fields, *, has_paid: bool) -> ChannelStatus:
 
 
 def _lines(order: Fields, fields: FieldMap, quantum: Decimal) -> tuple[LineDraft, ...]:
-    if isinstance(order.node.get("items_json"), Mapping):
-        raise Unreadable("items_json 不是列表")
     section = fields.section("line")
     rows = [section.over(row) for row in order.nodes("lines")]
     if not rows:

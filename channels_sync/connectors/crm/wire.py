@@ -37,6 +37,7 @@ from channels_sync.contracts import (
 )
 
 PAGE_SIZE: Final = 200
+MAX_PAGES: Final = 20_000
 
 
 def crm_text(moment: datetime) -> str:
@@ -53,7 +54,7 @@ class CrmLine(BaseConnector):
     def walk(self, table: str, start: datetime, until: datetime) -> Iterator[list[Any]]:
         """Ask ``(updated_at, id) > cursor`` until a page is short; the cursor must move."""
         cursor = (crm_text(start), 0)
-        while True:
+        for _page in range(MAX_PAGES):
             rows = self.rows(table, cursor, until, limit=PAGE_SIZE)
             yield rows
             if len(rows) < PAGE_SIZE:
@@ -62,6 +63,7 @@ class CrmLine(BaseConnector):
             if following <= cursor:
                 raise TryLater(platform_error("cursor", "商城的下一页没有前进，已停止翻页"))
             cursor = following
+        raise TryLater(platform_error("page_cap", "商城的行一直没有读完，已停止翻页"))
 
     def rows(
         self, table: str, cursor: tuple[str, int], until: datetime, *, limit: int

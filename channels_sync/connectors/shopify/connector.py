@@ -22,7 +22,9 @@ from channels_sync.connectors.shopify import queries, reading
 from channels_sync.connectors.shopify.telling import ShopifyTelling
 from channels_sync.connectors.shopify.wire import (
     MAX_COST,
+    MAX_PAGES,
     all_rows,
+    endless,
     gid,
     next_cursor,
     no_such_order,
@@ -67,16 +69,16 @@ class ShopifyConnector(ShopifyTelling):
         """
         wanted = f"updated_at:>='{_stamp(window.start)}'"
         after: str | None = None
-        number, size = 0, PAGE_SIZE
-        while True:
+        size = PAGE_SIZE
+        for number in range(1, MAX_PAGES + 1):
             orders, size = self._page(wanted, after, size)
             nodes = [self._whole(row) for row in rows_of(orders.data)]
-            number += 1
             yield Page(tuple(_messages(nodes)), number)
             with reading_reply():
                 after = next_cursor(orders, after)
             if after is None or _is_behind(nodes, window.end):
                 return
+        raise endless()
 
     def fetch(self, channel_number: str) -> RawMessage:
         data = self.ask(queries.ORDER, {"id": gid("Order", channel_number)}, cost=_POINTS_AN_ORDER)

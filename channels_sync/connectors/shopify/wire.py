@@ -54,6 +54,7 @@ DEFAULT_SCOPES: Final = (
     "read_orders,read_all_orders,write_orders,read_inventory,write_inventory,read_locations,"
     "read_products,write_merchant_managed_fulfillment_orders"
 )
+MAX_PAGES: Final = 20_000
 CALLBACK_SECONDS: Final = 90
 _SECONDS: Final = re.compile(r"[0-9]{1,10}")
 _TOKEN_PATH: Final = "/admin/oauth/access_token"  # noqa: S105 - a path
@@ -120,12 +121,17 @@ def next_cursor(connection: Node, after: str | None) -> str | None:
 def all_rows(first: Node, more: Callable[[str], Node]) -> Iterator[Any]:
     """Every row of an inner connection, page by page; ``more`` asks for what follows a cursor."""
     connection, after = first, None
-    while True:
+    for _page in range(MAX_PAGES):
         yield from rows_of(connection.data)
         after = next_cursor(connection, after)
         if after is None:
             return
         connection = more(after)
+    raise endless()
+
+
+def endless() -> TryLater:
+    return TryLater(platform_error("page_cap", "平台一直称还有下一页，已停止翻页"))
 
 
 class ShopifyLine(BaseConnector):

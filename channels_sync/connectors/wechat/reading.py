@@ -28,11 +28,10 @@ from ordercenter.orders.contracts import (
 
 CHANNEL: Final = "wechat"
 NO_MONEY: Final = Decimal("0.00")
-ANSWER_HOURS: Final = 12
-"""How long a wish for another address waits for the seller; then it is granted (X7)."""
 _S: Final = ChannelStatus
 _UNPAID: Final = frozenset({_S.WAIT_PAY, _S.CLOSED_UNPAID})
 _PRESALE: Final = "1"
+_A_YEAR: Final = 365 * 24
 _REFUND_ONLY: Final = "REFUND"
 
 
@@ -310,13 +309,16 @@ def _address_change(order: Fields, fields: FieldMap) -> AddressChangeDraft | Non
     asked_at = order.time("address_asked_at")
     return AddressChangeDraft(
         asked_at=asked_at,
-        answer_by=_hours_after(asked_at),
+        answer_by=_hours_after(asked_at, order.whole("address_answer_hours", default=0)),
         receiver=_receiver(order, "asked_receiver", fields),
     )
 
 
-def _hours_after(asked_at: datetime | None) -> datetime | None:
-    return None if asked_at is None else asked_at + timedelta(hours=ANSWER_HOURS)
+def _hours_after(asked_at: datetime | None, hours: int) -> datetime | None:
+    """When silence becomes consent (X7); None where nobody knows since when."""
+    if asked_at is None or not 0 < hours < _A_YEAR:
+        return None
+    return asked_at + timedelta(hours=hours)
 
 
 def _read_payment(payment: Fields) -> OrderDraft:
