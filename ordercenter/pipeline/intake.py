@@ -17,7 +17,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.field_map import FieldMap
-from channels_sync.contracts import Connector, MessageKind, ShopAccess, Unreadable
+from channels_sync.contracts import Connector, MessageKind, ShopAccess, Unreadable, WebhookRequest
 from channels_sync.field_maps import live_field_map
 from channels_sync.models import InboxMessage
 from channels_sync.services import Claimed
@@ -28,7 +28,7 @@ from ordercenter.catalog.models import Shop
 from ordercenter.core.actor import PIPELINE, Actor
 from ordercenter.core.bulk import next_ids
 from ordercenter.core.clock import now as clock_now
-from ordercenter.core.errors import NotFound
+from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.contracts import OrderDraft, RefundDraft
@@ -247,15 +247,34 @@ def _born(fresh: Mapping[tuple[int, str], OrderDraft], *, now: datetime) -> list
 
 @transaction.atomic
 def replay(message_id: int, *, user: AbstractBaseUser, actor: Actor, reason: str) -> None:
-    """Put a quarantined message back into the inbox. Right: REPLAY_DEAD."""
+    """Put a quarantined message back into the inbox. Right: REPLAY_DEAD.
+
+    A push whose kind nobody could tell is cut again, by what the program and the shop's field
+    map say now; where it still says nothing it is refused (InvalidInput) and stays.
+    """
     require(user, Can.REPLAY_DEAD)
     message = InboxMessage.objects.select_for_update().filter(pk=message_id, state="dead").first()
     if message is None:
         raise NotFound(what=f"隔离消息 {message_id}")
-    message.state, message.attempts, message.leased_until = "new", 0, None
-    message.save(update_fields=["state", "attempts", "leased_until"])
+    if message.kind == MessageKind.UNREADABLE:
+        _cut_again(message)
+    else:
+        message.state, message.attempts, message.leased_until = "new", 0, None
+        message.save(update_fields=["state", "attempts", "leased_until"])
     record(
         Action.MESSAGE_REPLAYED, object_type="message", object_id=message.pk, actor=actor,
         reason=reason,
     )  # fmt: skip
     announce("shops")
+
+
+def _cut_again(message: InboxMessage) -> None:
+    if message.shop is None:
+        raise InvalidInput(what="报文仍无法识别，不能重放")
+    body = bytes(message.body)
+    pushed = WebhookRequest("POST", "", {}, {}, body, message.received_at)
+    found = reader(message.shop.channel, message.shop.pk).split(pushed)
+    if not found or any(one.kind is MessageKind.UNREADABLE for one in found):
+        raise InvalidInput(what="报文仍无法识别，不能重放；请先修改字段对照或联系 IT")
+    channels.store(found, source=InboxMessage.Source.PUSH, shop_id=message.shop.pk)
+    channels.done([message.pk], now=clock_now())

@@ -14,7 +14,7 @@ from channels_sync.contracts import MessageKind, RawMessage
 from channels_sync.models import InboxMessage
 from ordercenter.audit.models import AuditRecord
 from ordercenter.core.clock import now as clock_now
-from ordercenter.core.errors import NotAllowed, NotFound
+from ordercenter.core.errors import InvalidInput, NotAllowed, NotFound
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import drafts, intake, path
@@ -243,3 +243,34 @@ def test_the_bytes_of_a_message_never_change(seller: Seller) -> None:
     fill(seller, 1)
     with pytest.raises(IntegrityError), transaction.atomic():
         InboxMessage.objects.update(body=b"x")
+
+
+# --- replays --------------------------------------------------------------------------------
+
+
+def replayed(message: InboxMessage) -> None:
+    user = user_with(Role.OPERATIONS_SUPERVISOR)
+    intake.replay(message.pk, user=user, actor=as_person(user), reason="字段已改好")
+
+
+def unreadable(body: bytes) -> InboxMessage:
+    shop = ShopFactory.create(channel="crm_webhook")
+    pushed = RawMessage(MessageKind.UNREADABLE, body)
+    channels.store([pushed], source=InboxMessage.Source.PUSH, shop_id=shop.pk)
+    return InboxMessage.objects.get()
+
+
+def test_a_push_nobody_could_read_is_cut_again_once_it_can_be() -> None:
+    body = json.dumps({"event": "order.paid", "event_id": "e1", "order": {"order_no": "P1"}})
+    message = unreadable(body.encode())
+    replayed(message)
+    assert InboxMessage.objects.get(pk=message.pk).state == "done"
+    cut = InboxMessage.objects.exclude(pk=message.pk).get()
+    assert (cut.kind, cut.state, cut.channel_number, cut.event_id) == ("order", "new", "P1", "e1")
+
+
+def test_a_push_that_still_says_nothing_stays_where_it_is() -> None:
+    message = unreadable(b"{")
+    with pytest.raises(InvalidInput, match="仍无法识别"):
+        replayed(message)
+    assert InboxMessage.objects.get().state == "dead"
