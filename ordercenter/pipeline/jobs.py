@@ -4,6 +4,7 @@ Each job finds its own work, may run twice or on two workers at once, and return
 saying what it did.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,7 +21,7 @@ from ordercenter.core.live import announce
 from ordercenter.notices import services as notices
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
-from ordercenter.pipeline import updates
+from ordercenter.pipeline import unmapped, updates
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.work import load, write
 
@@ -77,18 +78,13 @@ def work_shortages(*, now: datetime | None = None) -> str:
 
 
 def work_unmapped(*, now: datetime | None = None) -> str:
-    """Try held orders again whose codes have got a listing since."""
-    return _retry(
-        "SELECT DISTINCT h.order_id, h.opened_at FROM orders_orderhold h "
-        "JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'received' "
-        "JOIN orders_orderline l ON l.order_id = o.id AND l.sku_id IS NULL AND l.bundle_id IS NULL "
-        "JOIN catalog_listing c ON c.shop_id = o.shop_id AND ("
-        "(c.code_type = 'sku_id' AND c.code = l.platform_sku_id) OR "
-        "(c.code_type = 'outer_code' AND c.code = l.outer_code)) "
-        "WHERE h.kind = 'unmapped' AND h.released_at IS NULL ORDER BY h.opened_at LIMIT %s",
-        now=now,
-        what="unmapped orders",
-    )
+    """Try held orders again all of whose codes have got a listing since.
+
+    One that still waits for another code is left alone: tried for ever, it would take the place
+    of those that can go on.
+    """
+    with transaction.atomic():
+        return _again(unmapped.ready(limit=BATCH), now=now, what="unmapped orders")
 
 
 def look_again(*, now: datetime | None = None) -> str:
@@ -130,16 +126,20 @@ def tie_refunds(*, now: datetime | None = None) -> str:
 
 
 def _retry(query: str, *, now: datetime | None, what: str) -> str:
-    now = now or clock_now()
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(query, [BATCH])
             wanted = [row[0] for row in cursor.fetchall()]
-        works = load(wanted)
-        first = {pk: n for n, pk in enumerate(wanted)}
-        works.sort(key=lambda work: first[work.id])
-        take(works, actor=PIPELINE, now=now)
-        moved = sum(1 for work in works if work.passed)
+        return _again(wanted, now=now, what=what)
+
+
+def _again(order_ids: Sequence[int], *, now: datetime | None, what: str) -> str:
+    """Take these orders along the path once more, in this order."""
+    works = load(order_ids)
+    first = {pk: n for n, pk in enumerate(order_ids)}
+    works.sort(key=lambda work: first[work.id])
+    take(works, actor=PIPELINE, now=now or clock_now())
+    moved = sum(1 for work in works if work.passed)
     return f"{moved} of {len(works)} {what} go on"
 
 
