@@ -90,7 +90,17 @@ def unsupported(message: OutboundMessage, words: str, *, now: datetime) -> None:
     if message.kind == Kind.SHIP and message.order_id:
         _close_notify(message.order_id, StageTask.State.WITHDRAWN, now=now)
     elif message.kind == Kind.STOCK:
-        _not_before(message, words, now + NEVER_TOLD)
+        _leave_alone(message.shop_id, words, now=now)
+
+
+def _leave_alone(shop_id: int, words: str, *, now: datetime) -> None:
+    """The shop's other figures would meet the same answer."""
+    PublishedStock.objects.filter(listing__shop_id=shop_id).update(
+        refused_until=now + NEVER_TOLD, refusal=storable(words, 200)
+    )
+    OutboundMessage.objects.filter(
+        shop_id=shop_id, kind=Kind.STOCK, state=State.WAITING, is_doubtful=False
+    ).update(state=State.SUPERSEDED, error=storable(words, 300), done_at=now)
 
 
 def settled(message: OutboundMessage, *, now: datetime) -> None:

@@ -22,6 +22,11 @@ from ordercenter.core.bulk import dumps
 from ordercenter.core.clock import now as clock_now
 
 LOCK: Final = 7_205_011
+BY_ITEM: Final = ("taobao", "douyin", "wechat", "pinduoduo")
+"""Platforms whose figures name the item as well (``StockFigure``): a listing whose item no order
+has named yet, and nobody has typed, is not told."""
+LEFT_ALONE: Final = timedelta(hours=1)
+"""A platform that takes no figure for longer than this is not kept a message for."""
 SWEEP_SECONDS: Final = 60.0
 """Every so often all listings are looked at: what no movement announces (a new listing, a
 canceled order) is found then, and what a movement that committed late would hide."""
@@ -42,7 +47,8 @@ _ADDRESSED: Final = """
     FROM catalog_listing c
     JOIN catalog_shop s ON s.id = c.shop_id AND s.is_active AND s.channel <> 'file'
     JOIN channels_sync_shopcredential k ON k.shop_id = s.id AND k.options ->> 'push_stock' = 'on'
-    WHERE NOT (c.code_type = 'outer_code' AND EXISTS (
+    WHERE (s.channel <> ALL(%(by_item)s) OR c.platform_item_id <> '')
+      AND NOT (c.code_type = 'outer_code' AND EXISTS (
         SELECT 1 FROM catalog_listing d WHERE d.shop_id = c.shop_id AND d.code_type = 'sku_id'
         AND CASE WHEN c.platform_sku_id <> '' THEN d.code = c.platform_sku_id
             ELSE d.sku_id = c.sku_id OR d.bundle_id = c.bundle_id END))
@@ -163,18 +169,27 @@ def publish_stock(sku_ids: Collection[int] | None = None, *, now: datetime | Non
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         found = _figures(sku_ids, now=now)
         moot = [figure for figure in found if figure.is_moot]
-        news = [figure for figure in found if figure.is_news]
+        news = [figure for figure in found if figure.is_news and not _is_left_alone(figure, now)]
         outbox.supersede([f"stock:{figure.listing}" for figure in moot + news], now=now)
         _count(news, now=now)
         _queue(news, now=now)
     return len(news)
 
 
+def _is_left_alone(figure: Figure, now: datetime) -> bool:
+    return figure.refused_until is not None and figure.refused_until > now + LEFT_ALONE
+
+
 def _figures(sku_ids: Collection[int] | None, *, now: datetime) -> list[Figure]:
     with connection.cursor() as cursor:
         cursor.execute(
             _FIGURES,
-            {"all": sku_ids is None, "skus": list(sku_ids or ()), "until": now + SETTLED},
+            {
+                "all": sku_ids is None,
+                "skus": list(sku_ids or ()),
+                "until": now + SETTLED,
+                "by_item": list(BY_ITEM),
+            },
         )
         return [Figure(*row) for row in cursor.fetchall()]
 
@@ -251,7 +266,7 @@ def _shown(listings: Sequence[int] | None, *, until: datetime,
             "SELECT t.id, t.told - coalesce(sold.quantity, 0) FROM target t "
             "LEFT JOIN sold ON sold.id = t.id",
             {"all": listings is None, "listings": list(listings or ()), "until": until,
-             "before": told_before or until},
+             "before": told_before or until, "by_item": list(BY_ITEM)},
         )  # fmt: skip
         return dict(cursor.fetchall())
 

@@ -65,6 +65,7 @@ def seller() -> Seller:
     """Every good lies 40 in the near and 40 in the far warehouse."""
     made = open_seller(stock=40)
     ShopCredentialFactory.create(shop=made.shop, options={"push_stock": "on"})
+    Listing.objects.update(platform_item_id="70")
     return made
 
 
@@ -235,12 +236,25 @@ def test_a_broken_listing_leaves_one_dead_letter(seller: Seller, channel: Channe
 
 
 def test_a_platform_without_figures_is_asked_once_a_day(seller: Seller, channel: Channel) -> None:
-    channel.answers = [Unsupported("库存同步")] * 6
+    channel.answers = [Unsupported("库存同步")]
     publish()
-    assert OutboundMessage.objects.filter(state="unsupported").count() == 6
+    assert OutboundMessage.objects.filter(state="unsupported").count() == 1
+    assert len(channel.told) == 1
     seller.receive("SOFA", 1)
     publish(minutes=60)
-    assert len(channel.told) == 6
+    assert len(channel.told) == 1
+    assert waiting() == set()
+    publish(minutes=25 * 60)
+    assert len(channel.told) == 7
+
+
+def test_a_listing_without_the_item_its_platform_asks_for_is_not_told(
+    seller: Seller, channel: Channel
+) -> None:
+    Listing.objects.filter(code="SOFA").update(platform_item_id="")
+    publish()
+    assert "SOFA" not in {f.outer_code for f in channel.told}
+    assert len(channel.told) == 5
 
 
 def test_after_an_unknown_end_the_figure_is_set(seller: Seller, channel: Channel) -> None:
@@ -280,7 +294,7 @@ def test_a_newer_figure_waits_while_an_older_one_is_in_its_call(
 
 def test_a_listing_known_by_both_codes_is_told_once(seller: Seller, channel: Channel) -> None:
     ListingFactory.create(shop=seller.shop, code="880", sku=seller.skus["SOFA"],
-                          code_type=CodeType.SKU_ID)  # fmt: skip
+                          code_type=CodeType.SKU_ID, platform_item_id="70")  # fmt: skip
     Listing.objects.filter(code="SOFA").update(code_type=CodeType.OUTER_CODE, platform_sku_id="880")
     publish()
     assert [f.platform_sku_id for f in channel.told].count("880") == 1
@@ -291,7 +305,7 @@ def test_a_code_beside_an_id_of_the_same_goods_is_not_told_too(
     seller: Seller, channel: Channel
 ) -> None:
     ListingFactory.create(shop=seller.shop, code="880", sku=seller.skus["SOFA"],
-                          code_type=CodeType.SKU_ID)  # fmt: skip
+                          code_type=CodeType.SKU_ID, platform_item_id="70")  # fmt: skip
     publish()
     addresses = {(f.platform_sku_id, f.outer_code) for f in channel.told}
     assert ("880", "") in addresses
@@ -305,6 +319,7 @@ def test_orders_tell_what_a_figure_is_addressed_to(
         shop=seller.shop, code="990", sku=seller.skus["RUG"], code_type=CodeType.SKU_ID,
         platform_item_id="typed",
     )  # fmt: skip
+    Listing.objects.filter(code="SOFA").update(platform_item_id="")
     with django_capture_on_commit_callbacks(execute=True):
         take_one(
             seller.shop,

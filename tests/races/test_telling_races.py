@@ -124,7 +124,7 @@ def two_figures(
     run_together: Callable[..., list[Any]], platform: Platform, *, patience: float
 ) -> Seller:
     """An older figure is in its call while a newer one is computed and another worker sends."""
-    seller = open_seller(stock=40)
+    seller = open_seller(channel="jd", stock=40)
     ShopCredentialFactory.create(shop=seller.shop, options={"push_stock": "on"})
     publishing.publish_stock()
     sending.send_out()
@@ -180,7 +180,7 @@ def test_without_waiting_for_the_older_one_it_would_stay(
 def test_two_looks_at_the_stock_count_one_version(
     run_together: Callable[..., list[Any]], platform: Platform
 ) -> None:
-    seller = open_seller(stock=40)
+    seller = open_seller(channel="jd", stock=40)
     ShopCredentialFactory.create(shop=seller.shop, options={"push_stock": "on"})
     assert sum(run_together(*[publishing.publish_stock] * 3)) == 6
     assert set(PublishedStock.objects.values_list("version", flat=True)) == {1}
