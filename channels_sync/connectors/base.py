@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from channels_sync.connectors.pacing import TOTAL_SECONDS, PacedTransport
 from channels_sync.contracts import (
     OPEN_LINE,
     AddressAnswer,
@@ -84,8 +85,7 @@ MILLISECONDS_FROM: Final = 10**11
 """A number of seconds this large lies beyond the year 5000: it counts milliseconds."""
 
 CONNECT_SECONDS: Final = 5.0
-READ_SECONDS: Final = 15.0
-TOTAL_SECONDS: Final = 30.0
+READ_SECONDS: Final = 10.0
 
 
 # --- JSON -----------------------------------------------------------------------------------
@@ -622,14 +622,15 @@ class Reply:
 
 
 def make_client(*, transport: httpx.BaseTransport | None = None) -> httpx.Client:
-    """Make the client connectors share: time-outs set, no redirects, no proxy by environment."""
+    """Make the client connectors share: time-outs set, answers that drip cut off, no redirects,
+    no proxy by environment."""
     # httpx logs every URL at INFO, and some platforms carry the token in the query.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     return httpx.Client(
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         follow_redirects=False,
         trust_env=False,
-        transport=transport,
+        transport=transport or PacedTransport(),
     )
 
 
@@ -665,8 +666,8 @@ def raise_refusal(error: PlatformError, *, writes: bool = False) -> None:
 def exchange(client: httpx.Client, request: httpx.Request, *, writes: bool = False) -> Reply:
     """Send ``request`` and return the whole answer, or raise TryLater.
 
-    Connect 5 s, each read 15 s, 30 s in all, 20 MiB at most. Time-outs, broken connections,
-    5xx, 3xx, 408, 429 and empty bodies are TryLater; ``writes`` marks the outcome unknown once
+    Connect 5 s, silence 10 s, 1 KiB a second from the fifth second on, 30 s in all, 20 MiB at
+    most. Time-outs, broken connections, 5xx, 3xx, 408, 429 and empty bodies are TryLater; ``writes`` marks the outcome unknown once
     the request may have left. Other 4xx come back, empty too, for the connector to judge.
     """
     try:
@@ -756,6 +757,12 @@ def reading_reply(*, writes: bool = False) -> Iterator[None]:
         yield
     except Unreadable as error:
         raise TryLater(platform_error("bad_body", str(error)), outcome_unknown=writes) from error
+
+
+def require_refund_consent(access: ShopAccess) -> None:
+    """Raise Unsupported unless the shop lets the center decide about its buyers' money."""
+    if access.options.get("answer_refunds") != "on":
+        raise Unsupported("自动答复退款（店铺参数 answer_refunds 未开启，请在平台后台处理）")
 
 
 def require_success(flag: Any) -> None:

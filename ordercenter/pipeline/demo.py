@@ -168,7 +168,7 @@ def _options(told: Seller, sandbox_url: str) -> dict[str, Any]:
         name: f"ws://{port}{path}" if name.startswith("message") else sandbox_url + path
         for name, path in told.get("urls", {}).items()
     }
-    return {"push_stock": "on", **told["options"], **addresses}
+    return {"push_stock": "on", "answer_refunds": "on", **told["options"], **addresses}
 
 
 def _listings(

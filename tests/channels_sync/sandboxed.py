@@ -44,7 +44,8 @@ def connect(bench: Bench, shop_code: str, make: type[C]) -> C:
         app_secret=told.app_secret,
         access_token=told.access_token,
         secrets=told.secrets,
-        options={key: str(value) for key, value in told.options.items()}
+        options={"answer_refunds": "on"}
+        | {key: str(value) for key, value in told.options.items()}
         | {name: URL + path for name, path in told.urls.items()},
     )
     client = make_client(transport=httpx.MockTransport(ask(bench)))

@@ -254,7 +254,9 @@ def test_a_stop_is_answered_with_what_became_of_it(
     outcome: StopOutcome, expected: dict[str, str]
 ) -> None:
     key = "jingdong_pop_afs_soa_refundapply_replyRefund_responce"
-    gate = gateway().on(STOP, {key: {"code": "0", "replyResult": {"success": True}}})
+    gate = gateway(answer_refunds="on").on(
+        STOP, {key: {"code": "0", "replyResult": {"success": True}}}
+    )
     answer = StopAnswer("k", NUMBER, "900000101", outcome, "已打单", Decimal("174.00"))
     gate.shop.answer_stop(answer)
     common = {"id": "900000101", "checkUserName": "ERP", "remark": "已打单"}
@@ -262,9 +264,17 @@ def test_a_stop_is_answered_with_what_became_of_it(
     gate.shop.answer_stop(replace(answer, words=""))
     assert gate.last(STOP)["remark"] != ""
     no = {"success": False, "errorCode": "10300002", "errorDesc": "退款单已审核"}
-    refused = gateway().on(STOP, {key: {"code": "0", "replyResult": no}})
+    refused = gateway(answer_refunds="on").on(STOP, {key: {"code": "0", "replyResult": no}})
     with pytest.raises(Rejected, match="退款单已审核"):
         refused.shop.answer_stop(answer)
+
+
+def test_nobodys_money_is_decided_about_unless_the_shop_says_so() -> None:
+    gate = gateway()
+    answer = StopAnswer("k", NUMBER, "1", StopOutcome.STOPPED, "", Decimal("174.00"))
+    with pytest.raises(Unsupported, match="answer_refunds"):
+        gate.shop.answer_stop(answer)
+    assert not gate.sent
 
 
 def test_jd_asks_for_no_new_address_and_shows_no_receiver() -> None:

@@ -731,7 +731,7 @@ def test_a_refund_is_granted_where_the_parcel_was_stopped(
 ) -> None:
     server = Server()
     server.answers[REFUND] = [payload("wechat", "ec_getaftersaleorder")]
-    server.connector().answer_stop(stop(outcome))
+    server.connector(answer_refunds="on").answer_stop(stop(outcome))
     (body,) = server.bodies(f"/channels/ec/aftersale/{path}")
     assert body == {"after_sale_order_id": "9900000000000101", **more}
     assert server.connector().knows(stop(outcome)) is False
@@ -742,7 +742,7 @@ def test_a_refund_that_was_answered_is_not_answered_again() -> None:
     sample = payload("wechat", "ec_getaftersaleorder")
     sample["after_sale_order"]["status"] = "PLATFORM_REFUNDING"
     server.answers[REFUND] = [sample]
-    server.connector().answer_stop(stop(StopOutcome.SHIPPED))
+    server.connector(answer_refunds="on").answer_stop(stop(StopOutcome.SHIPPED))
     assert [request.url.path for request in server.requests] == [REFUND]
     assert server.connector().knows(stop(StopOutcome.SHIPPED)) is True
 
@@ -750,7 +750,14 @@ def test_a_refund_that_was_answered_is_not_answered_again() -> None:
 def test_an_order_we_do_not_know_yet_refuses_nobody() -> None:
     server = Server()
     with pytest.raises(Unsupported):
-        server.connector().answer_stop(stop(StopOutcome.NOT_SYNCED))
+        server.connector(answer_refunds="on").answer_stop(stop(StopOutcome.NOT_SYNCED))
+    assert not server.requests
+
+
+def test_nobodys_money_is_decided_about_unless_the_shop_says_so() -> None:
+    server = Server()
+    with pytest.raises(Unsupported, match="answer_refunds"):
+        server.connector().answer_stop(stop(StopOutcome.STOPPED))
     assert not server.requests
 
 

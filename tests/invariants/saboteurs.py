@@ -350,9 +350,28 @@ def a_failed_poll_leaves_no_trace(world: World) -> Named:
 
 def a_cursor_runs_ahead(world: World) -> Named:
     sql(
-        "UPDATE channels_sync_synccursor SET position = %s WHERE shop_id = %s",
+        "UPDATE channels_sync_feedcursor SET position = %s WHERE shop_id = %s AND feed = 'orders'",
         clock_now() - timedelta(seconds=60), world.shop.pk,
     )  # fmt: skip
+    return "shop", world.shop.pk
+
+
+def a_cursor_goes_back(world: World) -> Named:
+    for table in ("feedcursor", "syncwindow"):
+        sql(
+            f"UPDATE channels_sync_{table} SET position = position - interval '9 minutes' "  # noqa: S608 - own constant
+            "WHERE shop_id = %s",
+            world.shop.pk,
+        )
+    return "shop", world.shop.pk
+
+
+def a_window_leaves_a_gap(world: World) -> Named:
+    sql(
+        "UPDATE channels_sync_syncwindow SET start = was - interval '59 seconds' "
+        "WHERE shop_id = %s",
+        world.shop.pk,
+    )
     return "shop", world.shop.pk
 
 
@@ -671,6 +690,8 @@ SABOTEURS: Final = (
     Saboteur("I3", a_shop_is_forgotten),
     Saboteur("I3", a_failed_poll_leaves_no_trace),
     Saboteur("I4", a_cursor_runs_ahead),
+    Saboteur("I4", a_cursor_goes_back),
+    Saboteur("I4", a_window_leaves_a_gap),
     Saboteur("I6", the_bytes_change, through=[BYTES]),
     Saboteur("I6", a_message_dies_without_a_reason),
     Saboteur("I6", a_message_is_tried_for_ever),

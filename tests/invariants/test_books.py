@@ -11,7 +11,6 @@ import httpx
 import pytest
 from django.db import connection, transaction
 
-from channels_sync.models import SyncCursor
 from fulfillment.models import Waybill
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.models import SalesOrder
@@ -61,11 +60,6 @@ def with_order(number: str, *, minutes_ago: int, payable: str = "1.00") -> Outsi
     return outside(shops={**book.shops, "TB01": [*book.orders_of("TB01"), extra]})
 
 
-def read_long_ago(world: World) -> None:
-    """The cursor has passed everything up to five minutes ago."""
-    SyncCursor.objects.filter(shop=world.shop).update(position=clock_now() - timedelta(minutes=5))
-
-
 def test_equal_books_are_green(world: World) -> None:
     assert world.shop
     assert red(outside()) == {}
@@ -73,7 +67,6 @@ def test_equal_books_are_green(world: World) -> None:
 
 def test_an_order_the_platform_has_and_we_missed_is_told(world: World) -> None:
     with transaction.atomic():
-        read_long_ago(world)
         found = red(with_order("missed", minutes_ago=20))
         transaction.set_rollback(True)
     assert set(found) == {"I3"}
@@ -94,7 +87,6 @@ def test_an_unpaid_order_is_missed_only_where_the_platform_shows_it(
     )
     book = outside()
     with transaction.atomic():
-        read_long_ago(world)
         found = red(outside(shops={**book.shops, shop: [*book.orders_of(shop), unpaid]}))
         transaction.set_rollback(True)
     assert set(found) == missed

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from channels_sync import services as channels
 from channels_sync.contracts import MessageKind, RawMessage
-from channels_sync.models import InboxMessage
+from channels_sync.models import FeedCursor, InboxMessage, SyncWindow
 from fulfillment.contracts import Issued
 from fulfillment.models import Parcel, StageTask, Waybill
 from inventory import services as inventory
@@ -236,9 +236,14 @@ def build() -> World:
     now = clock_now()
     calm = ShopFactory.create(code="JD01", channel="jd")
     for line_of in (shop, calm):
-        SyncCursorFactory.create(
-            shop=line_of, position=now - timedelta(minutes=5), last_ok_at=now, next_due_at=now
-        )
+        SyncCursorFactory.create(shop=line_of, last_ok_at=now, next_due_at=now)
+        was = now - timedelta(minutes=6)
+        for feed in ("orders", "refunds"):
+            FeedCursor.objects.create(shop=line_of, feed=feed, position=was + timedelta(minutes=1))
+            SyncWindow.objects.create(
+                shop=line_of, feed=feed, start=was - timedelta(minutes=2), end=now, was=was,
+                position=was + timedelta(minutes=1), at=now,
+            )  # fmt: skip
     with a_carrier_that_answers():
         return _peopled(shop, people)
 

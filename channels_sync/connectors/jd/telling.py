@@ -2,7 +2,11 @@
 
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import merged_note, require_success
+from channels_sync.connectors.base import (
+    merged_note,
+    require_refund_consent,
+    require_success,
+)
 from channels_sync.connectors.jd.calls import JdCalls
 from channels_sync.contracts import (
     VIRTUAL_CARRIER,
@@ -114,8 +118,11 @@ class JdTelling(JdCalls):
     def answer_stop(self, answer: StopAnswer) -> None:
         """Approve the cancellation where the parcel was stopped, else refuse it and say why.
 
-        The call and its fields are those of public client code, unverified.
+        That answer gives the money back, or keeps it: only shops whose option
+        ``answer_refunds`` is ``on`` leave it to the center. The call and its fields are those
+        of public client code, unverified.
         """
+        require_refund_consent(self.access)
         method = self.access.options.get("stop_method", STOP)
         user = self.access.options.get("stop_user", "ERP")
         self.call(method, _stop_fields(answer, user), writes=True)

@@ -10,6 +10,7 @@ from channels_sync.connectors.base import (
     optional_id,
     platform_error,
     reading_reply,
+    require_refund_consent,
 )
 from channels_sync.connectors.wechat.reading import line_key
 from channels_sync.connectors.wechat.wire import WeChatLine, refused
@@ -130,9 +131,12 @@ class WeChatTelling(WeChatLine):
     def answer_stop(self, answer: StopAnswer) -> None:
         """Grant a refund whose parcel was stopped, refuse one whose parcel has gone.
 
-        WeChat has no word for an order we do not know yet: nothing is refused for that. An
-        application that waits for us no longer was answered or withdrawn before.
+        That gives the money back, or keeps it: only shops whose option ``answer_refunds`` is
+        ``on`` leave it to the center. WeChat has no word for an order we do not know yet:
+        nothing is refused for that. An application that waits for us no longer was answered or
+        withdrawn before.
         """
+        require_refund_consent(self.access)
         if answer.outcome is StopOutcome.NOT_SYNCED:
             raise Unsupported("回复“订单尚未同步”")
         if not self._waits_for_us(answer):
