@@ -130,7 +130,7 @@ def rows(
                     yield at, cells
                 at += 1
 
-        header = _header(_next(reader, at))
+        header = header_of(_next(reader, at))
         at += 1
         yield header, following()
 
@@ -146,7 +146,8 @@ def _next(reader: "Iterator[list[str]]", row: int) -> list[str] | None:
         raise SheetError(f"第 {row} 行：压缩文件不完整或已损坏") from error
 
 
-def _header(cells: Sequence[str] | None) -> list[str]:
+def header_of(cells: Sequence[str] | None) -> list[str]:
+    """The names of the columns. Raises SheetError where there are none, or one twice."""
     if cells is None or not any(cells):
         raise SheetError("文件没有表头：第 1 行应为各列的名称")
     names = [name.strip() for name in cells]
