@@ -97,6 +97,7 @@ def programs(config: RunConfig, data_dir: Path) -> list[Program]:
     # A socket frame of ours is a few bytes; whose address a request has is decided by Django's
     # PROXY_COUNT, never by a header that the client writes.
     web += ["--ws-max-size", "65536", "--no-proxy-headers"]
+    web += ["--http", "ordercenter.serve:GuardedProtocol"]
     sandbox = [sys.executable, "-m", "ordercenter.sandbox", "--port", str(config.sandbox_port)]
     sandbox += ["--data-dir", str(data_dir / "sandbox"), "--center", config.center_url]
     found = [
