@@ -378,7 +378,8 @@ class ShopAccess:
     app_secret: str = field(repr=False)
     access_token: str = field(default="", repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """More of them: WeChat ``push_token`` and ``encoding_aes_key``, a database's address."""
+    """More of them: WeChat ``push_token`` and ``encoding_aes_key`` (and ``old_...`` of each within
+    its day of grace), a database's address."""
     old_app_secret: str = field(default="", repr=False)
     """The one before, within its day of grace; for checking pushes only."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -414,6 +415,8 @@ class Connector(Protocol):
     """Whether ``listen`` brings messages in."""
     repeatable: ClassVar[frozenset[type]]
     """The kinds of ``Told`` that may be sent again when an outcome is unknown."""
+    push_types: ClassVar[frozenset[str]]
+    """The Content-Types of its pushes; ``""`` where one may be missing."""
 
     # Reading
 

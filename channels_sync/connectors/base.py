@@ -87,6 +87,9 @@ MILLISECONDS_FROM: Final = 10**11
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 10.0
 
+JSON_PUSHES: Final = frozenset({"application/json", "application/x-www-form-urlencoded", ""})
+"""A push without a Content-Type is taken for JSON."""
+
 
 # --- JSON -----------------------------------------------------------------------------------
 
@@ -667,8 +670,9 @@ def exchange(client: httpx.Client, request: httpx.Request, *, writes: bool = Fal
     """Send ``request`` and return the whole answer, or raise TryLater.
 
     Connect 5 s, silence 10 s, 1 KiB a second from the fifth second on, 30 s in all, 20 MiB at
-    most. Time-outs, broken connections, 5xx, 3xx, 408, 429 and empty bodies are TryLater; ``writes`` marks the outcome unknown once
-    the request may have left. Other 4xx come back, empty too, for the connector to judge.
+    most. Time-outs, broken connections, 5xx, 3xx, 408, 429 and empty bodies are TryLater;
+    ``writes`` marks the outcome unknown once the request may have left. Other 4xx come back,
+    empty too, for the connector to judge.
     """
     try:
         response = client.send(request, stream=True)
@@ -816,6 +820,7 @@ class BaseConnector:
     limits: ClassVar[Mapping[str, Limit]] = {}
     listens: ClassVar[bool] = False
     repeatable: ClassVar[frozenset[type]] = frozenset()
+    push_types: ClassVar[frozenset[str]] = JSON_PUSHES
     stale_token_codes: ClassVar[frozenset[str]] = frozenset()
     """Codes and sub-codes that say: this token is over, another may do."""
     default_map: "ClassVar[FieldMap | None]" = None

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from channels_sync.connectors.base import (
+    JSON_PUSHES,
     Node,
     dump_compact,
     loads_strict,
@@ -58,6 +59,9 @@ class WeChatConnector(WeChatTelling):
     limits: ClassVar[Mapping[str, Limit]] = {"*": Limit(per_second=50, burst=100)}
     """Unverified; the platform's 45011 slows the shop's line down."""
     default_map: ClassVar[FieldMap | None] = FieldMap.packaged("wechat")
+    push_types: ClassVar[frozenset[str]] = JSON_PUSHES | {
+        "text/xml", "application/xml", "text/plain",
+    }  # fmt: skip
 
     # --- asking -----------------------------------------------------------------------------
 
