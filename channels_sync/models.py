@@ -17,6 +17,8 @@ from ordercenter.core.sealing import seal, unseal
 SECRET_PURPOSE = "shop-credential"  # noqa: S105 - what the key is bound to, no secret
 TOKENS: Final = ("app_secret", "access_token", "refresh_token", "old_app_secret")
 """The secrets every platform has; what else is sealed with them is the platform's own."""
+GRACED: Final = ("app_secret", "push_token", "encoding_aes_key")
+"""The secrets that prove pushes: the one before each is kept as ``old_...`` for its grace."""
 
 
 class ShopCredential(models.Model):
@@ -76,7 +78,11 @@ class ShopCredential(models.Model):
             app_key=self.app_key,
             app_secret=secrets.get("app_secret", ""),
             access_token=secrets.get("access_token", ""),
-            secrets={name: text for name, text in secrets.items() if name not in TOKENS},
+            secrets={
+                name: text
+                for name, text in secrets.items()
+                if name not in TOKENS and (in_grace or not name.startswith("old_"))
+            },
             old_app_secret=secrets.get("old_app_secret", "") if in_grace else "",
             options={k: v if isinstance(v, str) else json.dumps(v) for k, v in together.items()},
         )

@@ -4,8 +4,9 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # No inline script and no foreign origin: what a buyer typed cannot run. Styles stay inline
 # because the admin theme computes some.
 POLICY: Final = (
@@ -20,14 +21,20 @@ ADMIN_POLICY: Final = POLICY.replace(
 
 
 class RequestMiddleware:
-    """Give each request an id for the audit trail and each answer its content policy."""
+    """Give each request an id for the audit trail and each answer its content policy.
+
+    TRACE and methods of other protocols reach no view: a plain view would take them for GET.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.request_id = uuid.uuid4().hex  # type: ignore[attr-defined]
-        response = self.get_response(request)
+        if request.method in METHODS:
+            response = self.get_response(request)
+        else:
+            response = HttpResponseNotAllowed(METHODS)
         response.setdefault("X-Request-Id", request.request_id)  # type: ignore[attr-defined]
         is_admin = request.path.startswith("/admin/")
         response.setdefault("Content-Security-Policy", ADMIN_POLICY if is_admin else POLICY)

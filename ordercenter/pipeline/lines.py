@@ -17,7 +17,14 @@ from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.base import make_client
 from channels_sync.contracts import BadSignature, ConnectorError, PlatformError, Tokens, Unsupported
 from channels_sync.line import keep_tokens
-from channels_sync.models import Backfill, FeedCursor, ShopCredential, SyncCursor, SyncWindow
+from channels_sync.models import (
+    GRACED,
+    Backfill,
+    FeedCursor,
+    ShopCredential,
+    SyncCursor,
+    SyncWindow,
+)
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import record
 from ordercenter.catalog.models import Shop
@@ -77,8 +84,8 @@ def keep_access(
 ) -> None:
     """Store how a shop is spoken for. Right: EDIT_SHOPS.
 
-    Empty secrets stay as they are. A new ``app_secret`` leaves the old one good for pushes for
-    a day. The shop is read from now on; one that is read already goes on.
+    Empty secrets stay as they are. A new secret of those that prove pushes leaves the old one
+    good for pushes for a day. The shop is read from now on; one that is read already goes on.
     """
     require(user, Can.EDIT_SHOPS)
     shop = Shop.objects.select_for_update().filter(pk=shop_id).first()
@@ -90,12 +97,9 @@ def keep_access(
     if row is None:
         row = ShopCredential(shop=shop)
         row.set_secrets(app_secret=given.get("app_secret", ""))
-    known = row.secrets()
-    if "app_secret" in given and known.get("app_secret") not in {None, "", given["app_secret"]}:
-        given["old_app_secret"] = known["app_secret"]
-        row.old_secret_until = clock_now() + GRACE
+    former = _begin_grace(row, given)
     if given:
-        row.change_secrets(**given)
+        row.change_secrets(**former, **given)
         if "refresh_token" in given or "access_token" in given:
             row.expires_at = row.refresh_expires_at = row.write_expires_at = None
             row.refreshing_until = None
@@ -105,10 +109,22 @@ def keep_access(
     change: dict[str, object] = {
         name: [was.get(name), value] for name, value in now_is.items() if was.get(name) != value
     }
-    change |= {name: ["***", "***"] for name in given if name != "old_app_secret"}
+    change |= {name: ["***", "***"] for name in given}
     if change:
         _record(shop_id, Action.SHOP_CHANGED, actor, change)
     connect_shop(shop_id)
+
+
+def _begin_grace(row: ShopCredential, given: Mapping[str, str]) -> dict[str, str]:
+    """The former secrets to keep beside ``given``; a grace that is over is not begun again."""
+    now, known = clock_now(), row.secrets()
+    changed = [n for n in GRACED if n in given and known.get(n) not in {None, "", given[n]}]
+    if not changed:
+        return {}
+    is_over = row.old_secret_until is None or row.old_secret_until <= now
+    former = {name: "" for name in known if name.startswith("old_")} if is_over else {}
+    row.old_secret_until = now + GRACE
+    return former | {f"old_{name}": known[name] for name in changed}
 
 
 def test_connection(shop_id: int, *, user: AbstractBaseUser) -> Tested:

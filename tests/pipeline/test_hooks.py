@@ -306,9 +306,10 @@ def test_a_shop_nobody_knows_is_not_found(door: Door) -> None:
 
 
 @channels_only
-def test_a_shop_that_is_switched_off_is_not_found(door: Door) -> None:
+def test_a_shop_that_is_switched_off_takes_nothing(door: Door) -> None:
     Shop.objects.update(is_active=False)
-    assert door.push().status_code == 404
+    assert door.push().status_code == 401
+    assert inbox() == []
 
 
 @channels_only

@@ -1,6 +1,7 @@
 """Douyin shop 抖店 (``channels.md`` 3): lists, pushes and tokens; writing is ``telling.py``."""
 
 import hmac
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -45,6 +46,7 @@ from channels_sync.contracts import (
 )
 from ordercenter.orders.contracts import EventDraft, OrderDraft, RefundDraft
 
+logger = logging.getLogger(__name__)
 PAGE_SIZE: Final = 100
 LONGEST_WINDOW: Final = 90 * 86_400
 A_MOMENT_FROM: Final = 10**9
@@ -192,6 +194,8 @@ class DouyinConnector(DouyinTelling):
         ]
         if not any(fits):
             raise BadSignature("event-sign")
+        if not fits[0]:
+            logger.info("shop %s: a push was signed with the old secret", access.shop_code)
         if request.headers.get("app-id", access.app_key) != access.app_key:
             raise BadSignature("app-id")
         shop = access.options.get("shop_id")

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from channels_sync.connectors.base import Node, loads_strict
 from channels_sync.contracts import BadSignature, ShopAccess, Unreadable, WebhookRequest
 
+logger = logging.getLogger(__name__)
 SKEW_SECONDS: Final = 300
 """How far a push's time may be off; unverified, so the option ``push_skew_seconds`` goes
 before it, and 0 asks for none."""
@@ -92,18 +94,29 @@ def open_push(request: WebhookRequest, access: ShopAccess) -> bytes:
     if not encrypted:
         raise BadSignature("Encrypt")
     _check_signature(request, access, "msg_signature", encrypted)
-    return decrypt(key, encrypted, access.app_key)
+    try:
+        return decrypt(key, encrypted, access.app_key)
+    except BadSignature:
+        former = access.secrets.get("old_encoding_aes_key", "")
+        if not former:
+            raise
+        return decrypt(former, encrypted, access.app_key)
 
 
 def _check_signature(request: WebhookRequest, access: ShopAccess, name: str, *more: str) -> None:
-    token = access.secrets.get("push_token", "")
+    tokens = [access.secrets.get(key, "") for key in ("push_token", "old_push_token")]
     stamp, nonce = request.query.get("timestamp", ""), request.query.get("nonce", "")
-    if not token or not _SECONDS.fullmatch(stamp):
+    if not tokens[0] or not _SECONDS.fullmatch(stamp):
         raise BadSignature("timestamp")
-    expected = sha1_sign(token, stamp, nonce, *more)
-    given = request.query.get(name, "")
-    if not hmac.compare_digest(given.encode(errors="replace"), expected.encode()):
+    given = request.query.get(name, "").encode(errors="replace")
+    matches = [
+        bool(token) and hmac.compare_digest(given, sha1_sign(token, stamp, nonce, *more).encode())
+        for token in tokens
+    ]
+    if not any(matches):
         raise BadSignature(name)
+    if not matches[0]:
+        logger.info("shop %s: a push was signed with the old secret", access.shop_code)
     skew = int(access.options.get("push_skew_seconds", SKEW_SECONDS))
     if skew and abs(request.received_at.timestamp() - int(stamp)) > skew:
         raise BadSignature("stale")
