@@ -209,6 +209,8 @@ def _take_scans(request: HttpRequest, carrier: str, token: str) -> HttpResponse:
         raise _Refused(401, "bad_push", _("推送未通过校验")) from reason
     with transaction.atomic():
         message = RawMessage(kind=MessageKind.TRACE, body=body)
-        channels.store([message], source=InboxMessage.Source.PUSH, carrier=carrier)
+        new = channels.store([message], source=InboxMessage.Source.PUSH, carrier=carrier)
+    if not new:
+        DOORS.count("played again", carrier)
     answer = line.acknowledge_push(push)
     return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
