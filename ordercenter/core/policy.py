@@ -50,6 +50,9 @@ class Can(TextChoices):
     READ_AUDIT = "read_audit", _("查看审计记录")
     REPLAY_DEAD = "replay_dead", _("重放死信")
     WRITE_MEMO = "write_memo", _("回写平台备注")
+    REVEAL_RECEIVER = "reveal_receiver", _("查看收件人明文")
+    READ_REVEALS = "read_reveals", _("查看明文查看记录")
+    RESTRICT_RECEIVER = "restrict_receiver", _("限制处理个人信息")
 
 
 _SUPERVISORS: Final = frozenset({Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR})
@@ -77,6 +80,9 @@ ALLOWED: Final[Mapping[Can, frozenset[Role]]] = {
     Can.READ_AUDIT: _SUPERVISORS | {Role.FINANCE, Role.CEO},
     Can.REPLAY_DEAD: _SUPERVISORS,
     Can.WRITE_MEMO: _SUPERVISORS | {Role.CLERK, Role.REVIEWER},
+    Can.REVEAL_RECEIVER: _DECIDERS | {Role.CLERK},
+    Can.READ_REVEALS: _SUPERVISORS | {Role.CEO},
+    Can.RESTRICT_RECEIVER: frozenset({Role.OPERATIONS_SUPERVISOR, Role.CEO}),
 }
 
 SCOPED: Final = frozenset({Role.CLERK, Role.PICKER, Role.PACKER})

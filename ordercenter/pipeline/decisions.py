@@ -5,6 +5,7 @@ order is refused. What follows (clear, route) happens in the same transaction.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, SELF_CLEARING, Disposition, HoldKind, OrderStatus, Tier
 from ordercenter.pipeline import cancel
 from ordercenter.pipeline.drafts import (
+    is_hidden,
     known_receiver,
     receiver_keys,
     receiver_problem,
@@ -42,6 +44,7 @@ from ordercenter.pipeline.work import HoldDraft, HoldKey, Work, load
 
 REASON: Final = range(5, 501)
 _FIELD_LIMIT: Final = 200
+_HIDEABLE: Final = ("name", "phone", "address")
 
 
 def _reason(text: str) -> str:
@@ -312,18 +315,18 @@ def edit_receiver(
     """
     require(user, Can.EDIT_RECEIVER)
     work = _open(order_id, user=user, seen_version=seen_version, what="修改收货信息")
-    draft = _receiver(receiver)
+    known = known_receiver(work.receiver_sealed)
+    draft = _receiver(receiver, known.receiver)
     if problem := receiver_problem(draft):
         raise InvalidInput(what=problem)
-    told = known_receiver(work.receiver_sealed).told
-    sealed, shown = sealed_receiver(draft, told=told)
+    sealed, shown = sealed_receiver(draft, told=known.told, oaid_from=known.oaid_from)
     province, city, district = region_of(draft)
     for name, value in (
         ("province", province), ("city", city), ("district", district),
         ("receiver_masked", shown), ("receiver_sealed", sealed),
     ):  # fmt: skip
         work.change(name, value)
-    work.goes_to(*receiver_keys(draft, work.shop_id))
+    work.goes_to(*receiver_keys(_clear_parts(draft), work.shop_id))
     work.unhold(HoldKind.INCOMPLETE, "已补全收货信息", code="receiver")
     work.must_judge = True
     OrderHold.objects.filter(
@@ -337,11 +340,22 @@ def edit_receiver(
     )  # fmt: skip
 
 
-def _receiver(fields: Mapping[str, str]) -> ReceiverDraft:
-    known: dict[str, Any] = {}
+def _receiver(fields: Mapping[str, str], known: ReceiverDraft) -> ReceiverDraft:
+    """What was typed. A part that stays as the channel masked it is masked still, and the
+    channel's id of the receiver stays with it."""
+    typed: dict[str, Any] = {}
     for name in ("name", "phone", "province", "city", "district", "address"):
         value = str(fields.get(name, "")).strip()
-        if len(value) > _FIELD_LIMIT:
+        if len(value) > _FIELD_LIMIT and value != getattr(known, name):
             raise InvalidInput(what="收货信息过长")
-        known[name] = value
-    return ReceiverDraft(**known)
+        typed[name] = value
+    draft = ReceiverDraft(**typed)
+    if any(is_hidden(getattr(draft, part)) for part in _HIDEABLE):
+        return replace(draft, is_masked=True, oaid=known.oaid)
+    return draft
+
+
+def _clear_parts(draft: ReceiverDraft) -> ReceiverDraft:
+    """A receiver to make keys of: what is masked is left out."""
+    hidden = {part: "" for part in _HIDEABLE if is_hidden(getattr(draft, part))}
+    return replace(draft, **hidden, is_masked=False, oaid="")

@@ -191,6 +191,9 @@ def _partners(seller: Seller, sandbox_url: str) -> None:
         seller["couriers"]["sf"] if isinstance(seller["couriers"], dict) else seller["couriers"][0]
     )
     options = {k: str(v) for k, v in told.items() if k in {"monthly_card", "express_type"}}
+    # The sandbox's courier stands for a platform's own label service, which knows who is behind
+    # the masks; a carrier of one's own does not, and has the receiver opened for each label.
+    options["takes_masked"] = "yes"
     CarrierAccount.objects.update_or_create(
         code="sf",
         defaults={

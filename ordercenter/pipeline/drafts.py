@@ -14,6 +14,7 @@ from ordercenter.catalog.models import NUMBER_PREFIX, Channel, Shop
 from ordercenter.core.addresses import address_key, normalize_region
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.masking import mask_name, mask_phone
+from ordercenter.core.phones import read_phone
 from ordercenter.core.sealing import blind_key, seal, unseal
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, ReceiverDraft
 from ordercenter.orders.models import RECEIVER_PURPOSE
@@ -24,11 +25,15 @@ RUSH: Final = re.compile(r"今天(必须|务必|一定)?(要)?发|今日(必须)
 VIP_AMOUNT: Final = Decimal(500)
 RUSH_PRIORITY: Final = 20
 VIP_PRIORITY: Final = 10
+LONGEST_ADDRESS: Final = 200
+LONGEST_OAID: Final = 128
+"""``channels.md`` 1c."""
+RESTRICTED: Final = "restricted"
+"""The mark of a stored receiver that is opened to nobody any more."""
 _SCRAMBLE: Final = (
     387_420_489  # prime to a million: six digits that repeat only after a million orders
 )
 _CIPHERTEXT: Final = re.compile(r"[!-~]{24,}")
-_NOT_DIGIT: Final = re.compile(r"\D")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -49,10 +54,14 @@ def clean(text: str | None, limit: int) -> str:
     return _CONTROL.sub("�", text)[:limit] if text else ""
 
 
-def receiver_problem(receiver: ReceiverDraft | None) -> str:
+def receiver_problem(receiver: ReceiverDraft | None, channel: str = "") -> str:
     """What is missing or wrong, in words; empty when a parcel could be sent."""
     if receiver is None:
         return "没有收货人"
+    return _missing(receiver) or _misfit(receiver, channel) or _wrong_place(receiver)
+
+
+def _missing(receiver: ReceiverDraft) -> str:
     missing = [
         label
         for label, value in (
@@ -63,8 +72,24 @@ def receiver_problem(receiver: ReceiverDraft | None) -> str:
         )
         if not value.strip()
     ]
-    if missing:
-        return "缺少" + "、".join(missing)
+    return "缺少" + "、".join(missing) if missing else ""
+
+
+def _misfit(receiver: ReceiverDraft, channel: str) -> str:
+    """What no carrier or platform would take."""
+    if not (receiver.is_masked or read_phone(receiver.phone)):
+        return "电话无法识别"
+    is_cipher = receiver.is_masked and _CIPHERTEXT.fullmatch(receiver.address)
+    if len(receiver.address) > LONGEST_ADDRESS and not is_cipher:
+        return f"详细地址过长（{len(receiver.address)} 字），面单放不下，请核对"
+    if channel == Channel.TAOBAO and receiver.is_masked and not receiver.oaid:
+        return "缺少收件人标识（OAID）"
+    if channel == Channel.TAOBAO and len(receiver.oaid) > LONGEST_OAID:
+        return f"收件人标识（OAID）过长（{len(receiver.oaid)} 字符）"
+    return ""
+
+
+def _wrong_place(receiver: ReceiverDraft) -> str:
     region = normalize_region(receiver.province, receiver.city, receiver.district)
     if region is None:
         return f"省份不认识：{clean(receiver.province, 20)}"
@@ -90,19 +115,25 @@ def receiver_keys(receiver: ReceiverDraft | None, shop_id: int) -> tuple[str, st
     """(phone, address) to match by; a masked one never becomes a key, and "" matches nothing.
 
     A clear phone or address is a keyed blind index and holds everywhere; an OAID holds for
-    one shop.
+    one shop. A number that a platform lends (with an extension) tells nobody apart.
     """
     if receiver is None:
         return "", ""
     phone = address = ""
     if not receiver.is_masked:
-        phone = blind_key("phone", _NOT_DIGIT.sub("", receiver.phone)[-11:])
+        phone = phone_key(receiver.phone)
         region = normalize_region(receiver.province, receiver.city, receiver.district)
         if region is not None:
             address = blind_key("address", address_key(region, receiver.address))
     if not address and receiver.oaid:
         address = blind_key("oaid", f"{shop_id}\0{receiver.oaid}")
     return phone, address
+
+
+def phone_key(phone: str) -> str:
+    """The blind index of a clear phone; empty for what is none, or tells nobody apart."""
+    read = read_phone(phone)
+    return blind_key("phone", read.key) if read else ""
 
 
 def told_mark(receiver: ReceiverDraft) -> str:
@@ -119,22 +150,42 @@ def told_mark(receiver: ReceiverDraft) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class OaidSource:
+    """What an OAID holds for: the application that was given it, and the week of that moment.
+
+    The shop is the order's own.
+    """
+
+    app_key: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Known:
     """The receiver of an order as it is stored, and what the channel last said of them."""
 
     receiver: ReceiverDraft
     told: str
+    is_ours: bool = False
+    """Somebody here has put it right; the channel's own word is another."""
+    oaid_from: OaidSource | None = None
+    is_restricted: bool = False
+    """The person asked for erasure: kept for the law, opened to nobody."""
 
 
 def known_receiver(sealed: bytes | memoryview) -> Known:
     """Open a stored receiver."""
     facts = unseal(sealed, purpose=RECEIVER_PURPOSE)
-    told = facts.pop("told", "")
+    told, app, at = (facts.pop(name, "") for name in ("told", "oaid_app", "oaid_at"))
+    is_restricted = bool(facts.pop(RESTRICTED, False))
     receiver = ReceiverDraft(**facts)
-    return Known(receiver, told or told_mark(receiver))
+    source = OaidSource(app, datetime.fromisoformat(at)) if at else None
+    return Known(receiver, told or told_mark(receiver), bool(told), source, is_restricted)
 
 
-def sealed_receiver(receiver: ReceiverDraft | None, *, told: str = "") -> tuple[bytes, str]:
+def sealed_receiver(
+    receiver: ReceiverDraft | None, *, told: str = "", oaid_from: OaidSource | None = None
+) -> tuple[bytes, str]:
     """(ciphertext, what may be shown). ``told`` is kept where it is not the channel's own word."""
     if receiver is None:
         return seal({}, purpose=RECEIVER_PURPOSE), ""
@@ -149,14 +200,21 @@ def sealed_receiver(receiver: ReceiverDraft | None, *, told: str = "") -> tuple[
         "oaid": receiver.oaid,
         "is_masked": receiver.is_masked,
     } | ({"told": told} if told else {})
+    if receiver.oaid and oaid_from:
+        facts |= {"oaid_app": oaid_from.app_key, "oaid_at": oaid_from.at.isoformat()}
     if receiver.is_masked:
-        shown = f"{_short(receiver.name)} {_short(receiver.phone)}"
+        shown = f"{shown_hidden(receiver.name)} {shown_hidden(receiver.phone)}"
     else:
         shown = f"{mask_name(receiver.name)} {mask_phone(receiver.phone)}"
     return seal(facts, purpose=RECEIVER_PURPOSE), clean(shown.strip(), 200)
 
 
-def _short(text: str) -> str:
+def is_hidden(text: str) -> bool:
+    """Whether a part of a receiver is masked, or ciphertext."""
+    return "*" in text or bool(_CIPHERTEXT.fullmatch(text))
+
+
+def shown_hidden(text: str) -> str:
     """A masked text as it is, ciphertext as three stars."""
     return text if "*" in text and len(text) <= 30 else "***"  # noqa: PLR2004 - longer is ciphertext
 
@@ -172,10 +230,16 @@ def region_of(receiver: ReceiverDraft | None) -> tuple[str, str, str]:
 
 
 def fresh_work(
-    draft: OrderDraft, shop: Shop, *, pk: int, line_ids: Sequence[int], now: datetime
+    draft: OrderDraft,
+    shop: Shop,
+    *,
+    pk: int,
+    line_ids: Sequence[int],
+    now: datetime,
+    app_key: str = "",
 ) -> Work:
     """Take a new order in hand. ``line_ids`` has one key for each line and outside gift."""
-    sealed, shown = sealed_receiver(draft.receiver)
+    sealed, shown = sealed_receiver(draft.receiver, oaid_from=OaidSource(app_key, now))
     province, city, district = region_of(draft.receiver)
     rush = bool(RUSH.search(draft.buyer_remark or "") or RUSH.search(draft.seller_memo or ""))
     priority = RUSH_PRIORITY if rush else VIP_PRIORITY if draft.payable_amount > VIP_AMOUNT else 0
@@ -213,7 +277,7 @@ def fresh_work(
         evidence=evidence(draft, shop.pk),
     )
     if draft.status is not ChannelStatus.ON_HOLD:
-        work.receiver_problem = receiver_problem(draft.receiver)
+        work.receiver_problem = receiver_problem(draft.receiver, draft.channel)
     if draft.currency != shop.currency:
         work.money_problem = f"币种不符：订单为 {draft.currency}，店铺为 {shop.currency}"
     return work

@@ -19,7 +19,7 @@ from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.field_map import FieldMap
 from channels_sync.contracts import Connector, MessageKind, ShopAccess, Unreadable, WebhookRequest
 from channels_sync.field_maps import live_field_map
-from channels_sync.models import InboxMessage
+from channels_sync.models import InboxMessage, ShopCredential
 from channels_sync.services import Claimed
 from fulfillment import refunds, traces
 from ordercenter.audit.models import Action
@@ -200,11 +200,13 @@ def take_drafts(
         return {}
     known = _known(newest)
     newest = wishes.unanswered(newest, known, now=now)
+    apps = _app_keys({shop_id for shop_id, _ in newest})
     works = load(known.values())
     for work in works:
-        updates.learn(work, newest[work.shop_id, work.channel_number], now=now)
+        draft = newest[work.shop_id, work.channel_number]
+        updates.learn(work, draft, now=now, app_key=apps.get(work.shop_id, ""))
     fresh = {key: draft for key, draft in newest.items() if key not in known}
-    born = _born(fresh, now=now)
+    born = _born(fresh, apps, now=now)
     open_refunds = refunds.waiting([(work.shop_id, work.channel_number) for work in born])
     for work in born:
         updates.settle_in(work, fresh[work.shop_id, work.channel_number], open_refunds)
@@ -229,7 +231,15 @@ def _known(keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:
         return {(shop, number): pk for shop, number, pk in cursor.fetchall()}
 
 
-def _born(fresh: Mapping[tuple[int, str], OrderDraft], *, now: datetime) -> list[Work]:
+def _app_keys(shop_ids: Collection[int]) -> dict[int, str]:
+    """The application each shop speaks through: receivers' ids hold for one alone."""
+    rows = ShopCredential.objects.filter(pk__in=shop_ids)
+    return dict(rows.values_list("shop_id", "app_key"))
+
+
+def _born(
+    fresh: Mapping[tuple[int, str], OrderDraft], apps: Mapping[int, str], *, now: datetime
+) -> list[Work]:
     if not fresh:
         return []
     shops = Shop.objects.in_bulk({shop_id for shop_id, _ in fresh})
@@ -241,7 +251,12 @@ def _born(fresh: Mapping[tuple[int, str], OrderDraft], *, now: datetime) -> list
     for pk, ((shop_id, _), draft), count in zip(ids, fresh.items(), counts, strict=True):
         keys = line_ids[start : start + count]
         start += count
-        works.append(fresh_work(draft, shops[shop_id], pk=pk, line_ids=keys, now=now))
+        works.append(
+            fresh_work(
+                draft, shops[shop_id], pk=pk, line_ids=keys, now=now,
+                app_key=apps.get(shop_id, ""),
+            )
+        )  # fmt: skip
     return works
 
 

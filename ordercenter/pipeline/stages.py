@@ -37,11 +37,12 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound, OrderCenterError
 from ordercenter.core.live import announce
 from ordercenter.core.policy import SCOPED, Can, allows, require, roles_of
+from ordercenter.orders.contracts import ReceiverDraft
 from ordercenter.orders.errors import OrderCanceled, OrderHeld, WrongState
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus
-from ordercenter.pipeline import decisions, telling
-from ordercenter.pipeline.drafts import known_receiver
+from ordercenter.pipeline import decisions, privacy, telling
+from ordercenter.pipeline.drafts import LONGEST_ADDRESS, known_receiver
 from ordercenter.pipeline.noting import note
 
 logger = logging.getLogger(__name__)
@@ -290,7 +291,7 @@ def request_label(
     waybill = _intend(parcel, actor=actor)
     if waybill.state == Waybill.State.LIVE:
         return waybill
-    issued = _ask_carrier(waybill, client)
+    issued = _ask_carrier(waybill, client, actor)
     _refuse_doubtful(waybill, issued)
     return _issue(waybill.pk, issued, actor=actor)
 
@@ -316,11 +317,11 @@ def _intend(parcel: Parcel, *, actor: Actor) -> Waybill:
     return waybill
 
 
-def _ask_carrier(waybill: Waybill, client: httpx.Client | None) -> Issued:
+def _ask_carrier(waybill: Waybill, client: httpx.Client | None, actor: Actor) -> Issued:
     account = CarrierAccount.objects.filter(code=waybill.carrier, is_active=True).first()
     if account is None:
         raise CarrierRefused(why="没有可用的快递账号，请联系 IT")
-    request = _waybill_request(waybill, account)
+    request = _waybill_request(waybill, account, actor)
     try:
         with client or make_client() as line:
             carrier = speaking(account, line)
@@ -374,11 +375,27 @@ def settle_intents(*, now: datetime | None = None) -> str:
     return f"{settled} label requests settled"
 
 
-def _waybill_request(waybill: Waybill, account: CarrierAccount) -> WaybillRequest:
-    parcel = waybill.parcel
-    told, place = known_receiver(parcel.order.receiver_sealed).receiver, parcel.warehouse
+def _label_receiver(order: SalesOrder, account: CarrierAccount, actor: Actor) -> ReceiverDraft:
+    """Where the parcel goes, whole and clear.
+
+    What the channel masked goes to the carrier as it is only where the account says that its
+    interface knows masked receivers (option ``takes_masked``); elsewhere the platform is asked
+    to open it for this label. Raises RevealRefused where it does not.
+    """
+    if str(account.options.get("takes_masked", "")) == "yes":
+        told = known_receiver(order.receiver_sealed).receiver
+    else:
+        told = privacy.for_label(order, actor=actor)
     if not (told.name and told.phone and told.address):
         raise InvalidInput(what="收货信息不完整，不能打面单，请先补全")
+    if len(told.address) > LONGEST_ADDRESS:
+        raise InvalidInput(what="详细地址过长，面单放不下，请先核对修改")
+    return told
+
+
+def _waybill_request(waybill: Waybill, account: CarrierAccount, actor: Actor) -> WaybillRequest:
+    parcel = waybill.parcel
+    told, place = _label_receiver(parcel.order, account, actor), parcel.warehouse
     lines = fulfillment.parcel_lines(parcel.pk)
     return WaybillRequest(
         client_reference=waybill.client_reference,

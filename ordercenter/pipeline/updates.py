@@ -6,6 +6,7 @@ acted on is ignored, and platform data never closes a hold that a rule or a pers
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -22,6 +23,8 @@ from ordercenter.orders.contracts import ChannelStatus, OrderDraft, RefundDraft
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline import cancel, telling
 from ordercenter.pipeline.drafts import (
+    Known,
+    OaidSource,
     clean,
     known_receiver,
     paid_at,
@@ -38,6 +41,8 @@ S = OrderStatus
 GIVEN: Final = frozenset({"refunded", "partial"})
 """The money, or a part of it, has gone back."""
 GONE: Final = frozenset({S.SHIPPED, S.SIGNED})
+OAID_KEPT: Final = timedelta(days=1)
+"""So long a receiver's id is not exchanged for another: some platforms give one a call."""
 ASKED: Final = "asked"
 """The code of the hold for a buyer's wish that comes with the order."""
 ASKED_BY_MESSAGE: Final = "asked_by_message"
@@ -97,8 +102,11 @@ def _learn_wish(work: Work, draft: OrderDraft) -> None:
         work.unhold(HoldKind.ADDRESS_CHANGE, "平台已无改地址申请", code=ASKED)
 
 
-def learn(work: Work, draft: OrderDraft, *, now: datetime) -> None:
-    """Let a known order learn what its channel says now; older words change nothing."""
+def learn(work: Work, draft: OrderDraft, *, now: datetime, app_key: str = "") -> None:
+    """Let a known order learn what its channel says now; older words change nothing.
+
+    ``app_key`` is the application the channel said it to.
+    """
     if draft.modified_at < work.channel_modified_at:
         return
     work.action = Action.ORDER_UPDATED
@@ -116,7 +124,7 @@ def learn(work: Work, draft: OrderDraft, *, now: datetime) -> None:
         cancel.walk_back(work)
         return
     _learn_channel_hold(work, draft)
-    _learn_receiver(work, draft)
+    _learn_receiver(work, draft, OaidSource(app_key, now))
     _learn_wish(work, draft)
     _learn_lines(work, draft)
     _learn_refund(work, draft)
@@ -172,10 +180,11 @@ def _learn_channel_hold(work: Work, draft: OrderDraft) -> None:
     elif work.held_by(HoldKind.CHANNEL):
         work.unhold(HoldKind.CHANNEL, "平台已恢复发货")
         # Nobody has looked at the receiver while the platform kept the order back.
-        work.receiver_problem = receiver_problem(known_receiver(work.receiver_sealed).receiver)
+        known = known_receiver(work.receiver_sealed).receiver
+        work.receiver_problem = receiver_problem(known, draft.channel)
 
 
-def _learn_receiver(work: Work, draft: OrderDraft) -> None:
+def _learn_receiver(work: Work, draft: OrderDraft, source: OaidSource) -> None:
     """Masked or empty data never replaces better; a moved buyer after review stops the order.
 
     What we put right ourselves stays until the channel says something it had not said before.
@@ -187,10 +196,11 @@ def _learn_receiver(work: Work, draft: OrderDraft) -> None:
     province, city, district = region_of(told)
     same_region = (work.province, work.city, work.district) == (province, city, district)
     if known.told == told_mark(told):
+        _learn_oaid(work, draft, known, source)
         return
     if same_region and told.is_masked and known.receiver.name and not known.receiver.is_masked:
         return
-    sealed, shown = sealed_receiver(told)
+    sealed, shown = sealed_receiver(told, oaid_from=source)
     for name, value in (
         ("province", province),
         ("city", city),
@@ -202,7 +212,7 @@ def _learn_receiver(work: Work, draft: OrderDraft) -> None:
     work.goes_to(*receiver_keys(told, work.shop_id))
     work.unhold(HoldKind.ADDRESS_CHANGE, "平台已更新收货地址", code=ASKED_BY_MESSAGE)
     reviewed = not work.held_by_code(HoldKind.INCOMPLETE, "receiver")
-    work.receiver_problem = receiver_problem(told)
+    work.receiver_problem = receiver_problem(told, draft.channel)
     if not work.receiver_problem:
         work.unhold(HoldKind.INCOMPLETE, "平台已补全收货信息", code="receiver")
     work.must_judge = True
@@ -213,6 +223,31 @@ def _learn_receiver(work: Work, draft: OrderDraft) -> None:
         work.hold(
             HoldDraft(HoldKind.ADDRESS_CHANGE, "address", "2", "审核通过后买家修改了收货地址")
         )
+
+
+def _learn_oaid(work: Work, draft: OrderDraft, known: Known, source: OaidSource) -> None:
+    """The same receiver under the id of another week or application: nobody new, nothing to
+    judge, and no label is void. The platform opens the receiver by the new id only."""
+    assert draft.receiver is not None
+    oaid, was = draft.receiver.oaid, known.oaid_from
+    if oaid in {"", known.receiver.oaid}:
+        return
+    same_app = was is not None and was.app_key == source.app_key
+    if known.receiver.oaid and same_app and was and source.at - was.at < OAID_KEPT:
+        return
+    receiver = replace(known.receiver, oaid=oaid)
+    work.receiver_sealed, _shown = sealed_receiver(
+        receiver, told=known.told if known.is_ours else "", oaid_from=source
+    )
+    work.changes["receiver_oaid"] = ["***", "***"]
+    work.row_changed = True
+    if known.is_ours:
+        return
+    work.goes_to(*receiver_keys(receiver, work.shop_id))
+    if work.held_by_code(HoldKind.INCOMPLETE, "receiver"):
+        work.receiver_problem = receiver_problem(receiver, draft.channel)
+        if not work.receiver_problem:
+            work.unhold(HoldKind.INCOMPLETE, "平台已补全收货信息", code="receiver")
 
 
 def _learn_lines(work: Work, draft: OrderDraft) -> None:

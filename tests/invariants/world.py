@@ -117,7 +117,7 @@ def take_in(shop: Shop, *drafts: OrderDraft) -> list[SalesOrder]:
 def a_carrier_that_answers() -> Iterator[None]:
     """Every label asked for gets the next number; nothing goes over a wire."""
 
-    def issue(waybill: Waybill, _client: object) -> Issued:
+    def issue(waybill: Waybill, *_: object) -> Issued:
         return Issued(f"SF{COUNTER.next():013}", waybill.client_reference)
 
     with pytest.MonkeyPatch.context() as patch:

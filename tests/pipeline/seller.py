@@ -230,7 +230,7 @@ class Carrier:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, waybill: Waybill, _client: object) -> Issued:
+    def __call__(self, waybill: Waybill, *_: object) -> Issued:
         self.asked.append(waybill.client_reference)
         return Issued(f"SF{next(NUMBERS):013}", waybill.client_reference)
 

@@ -368,7 +368,7 @@ def test_a_freeze_that_lands_while_the_carrier_is_asked_makes_the_number_void(
     order = take_one(seller.shop, draft())
     parcel = pick(order, boss)
 
-    def slow(waybill: Waybill, _client: object) -> Issued:
+    def slow(waybill: Waybill, *_: object) -> Issued:
         freeze(order, boss)
         return Issued("SF1", waybill.client_reference)
 
@@ -386,7 +386,7 @@ def test_a_cancel_that_lands_while_the_carrier_is_asked_makes_the_number_void(
     order = take_one(seller.shop, draft())
     parcel = pick(order, boss)
 
-    def slow(waybill: Waybill, _client: object) -> Issued:
+    def slow(waybill: Waybill, *_: object) -> Issued:
         cancel(order, boss)
         return Issued("SF1", waybill.client_reference)
 

@@ -239,7 +239,7 @@ def test_the_same_place_in_other_words_is_no_change(seller: Seller, same: dict[s
 def test_new_ciphertext_for_the_same_receiver_is_no_change(seller: Seller) -> None:
     def secret(letter: str) -> dict[str, Any]:
         text = f"~AgAAAA{letter * 40}~1~"
-        return {"name": text, "phone": text, "address": text, "is_masked": True}
+        return {"name": text, "phone": text, "address": text, "is_masked": True, "oaid": "1Sbx"}
 
     receiver = somebody(1, **secret("a"))
     told = draft(receiver=receiver)
@@ -264,7 +264,7 @@ def test_masked_text_of_another_city_is_a_change(seller: Seller) -> None:
     receiver = somebody(1)
     told = draft(receiver=receiver)
     order = take_one(seller.shop, told)
-    moved = somebody(1, name="王**", city="南京市", district="鼓楼区", is_masked=True)
+    moved = somebody(1, name="王**", city="南京市", district="鼓楼区", is_masked=True, oaid="1S")
     take(seller.shop, again(told, receiver=moved))
     assert holds(order) == {"address_change:address"}
 
