@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeVar
@@ -62,6 +63,7 @@ from ordercenter.orders.contracts import LineDraft
 if TYPE_CHECKING:
     from channels_sync.connectors.field_map import FieldMap
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CARRIER_CODES: Final[Mapping[str, Mapping[str, str]]] = json.loads(
@@ -79,6 +81,8 @@ MAX_DIGITS: Final = 100
 MAX_ID_LENGTH: Final = 64
 MAX_QUANTITY: Final = 1_000_000
 MAX_MONEY: Final = Decimal(10) ** 14
+CROOKED: Final = timedelta(seconds=30)
+"""Clocks further apart than this are not a matter of a slow line."""
 FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 2100
 MILLISECONDS_FROM: Final = 10**11
@@ -169,6 +173,8 @@ _KEEPING: Final = json.JSONDecoder(
     parse_int=_or_literal(_integer),
     parse_constant=_Literal,
 )
+_plain: Final = json.JSONEncoder(ensure_ascii=False).encode
+_escaped: Final = json.JSONEncoder(ensure_ascii=True).encode
 _SUSPECT_ESCAPE: Final = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
 _BAD_CHARACTER: Final = re.compile("[\x00\ud800-\udfff]")
 
@@ -272,7 +278,7 @@ def _dump_token(value: Any) -> str:
 
 def _dump_text(text: str) -> str:
     # A lone surrogate has no UTF-8 form; escaped it stays what the platform sent.
-    return json.dumps(text, ensure_ascii=bool(_BAD_CHARACTER.search(text)))
+    return (_escaped if _BAD_CHARACTER.search(text) else _plain)(text)
 
 
 # --- single values --------------------------------------------------------------------------
@@ -837,8 +843,12 @@ class BaseConnector:
     ) -> None:
         self.access = access
         self._client = client
-        self.now = now
+        self._clock = now
+        self._ahead = timedelta()
+        self._platform_ahead = timedelta()
         self.line = line
+        if client is not None:
+            client.event_hooks = {"request": [], "response": [self._read_clock]}
         self._field_map = field_map or self.default_map
 
     @property
@@ -847,6 +857,29 @@ class BaseConnector:
         if self._field_map is None:
             raise RuntimeError("this connector has no field map")
         return self._field_map
+
+    def now(self) -> datetime:
+        """The time to sign with: ours, until the platform refuses it and tells its own."""
+        return self._clock() + self._ahead
+
+    def _read_clock(self, response: httpx.Response) -> None:
+        """Note how far the platform is ahead of us by the ``Date`` of its answer."""
+        try:
+            told = parsedate_to_datetime(response.headers.get("date", ""))
+        except (TypeError, ValueError):
+            return
+        if told.tzinfo is not None:
+            self._platform_ahead = told - self._clock()
+
+    def _sets_clock(self, fault: PlatformError) -> bool:
+        """Whether a refusal blames our clock, and the platform's own has been taken for it."""
+        said = f"{fault.sub_code} {fault.message}".lower()
+        blamed = "timestamp" in said or "时间戳" in said
+        if not blamed or self._ahead or abs(self._platform_ahead) < CROOKED:
+            return False
+        logger.warning("signing by the clock of %s: %s", self.channel, self._platform_ahead)
+        self._ahead = self._platform_ahead
+        return True
 
     def feed(self, code: str) -> Feed:
         return next(feed for feed in self.feeds if feed.code == code)
@@ -884,8 +917,9 @@ class BaseConnector:
     def with_token(self, call: Callable[[], T]) -> T:
         """Make one call with the shop's token, and again as long as the shop's line lets it.
 
-        A stale token is renewed, once; a call that surely had no effect is repeated while the
-        line says so. ``call`` must read ``self.access.access_token`` when it is called.
+        A stale token is renewed, once; a call refused for its time is signed once more by the
+        platform's clock; one that surely had no effect is repeated while the line says so.
+        ``call`` must read ``self.access.access_token`` when it is called.
         """
         attempt, renewed = 0, False
         while True:
@@ -897,6 +931,8 @@ class BaseConnector:
                     raise
             except Rejected as refusal:
                 fault = refusal.error
+                if self._sets_clock(fault):
+                    continue
                 if renewed or not self.stale_token_codes & {fault.code, fault.sub_code}:
                     raise
                 fresh = self.line.renew(self.access.access_token)
