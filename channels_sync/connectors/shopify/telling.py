@@ -11,7 +11,7 @@ from channels_sync.connectors.shopify.wire import (
     ShopifyLine,
     all_rows,
     gid,
-    no_such_order,
+    not_there_now,
     number_of,
     refused,
     rows_of,
@@ -65,7 +65,7 @@ class ShopifyTelling(ShopifyLine):
     def _parcels(self, channel_number: str) -> Node:
         data = self.ask(queries.PARCELS, {"id": gid("Order", channel_number)})
         if not isinstance(data.get("order"), Mapping):
-            raise no_such_order()
+            raise not_there_now()
         return data.node("order")
 
     def _open_orders(self, order: Node, channel_number: str) -> "Iterator[_OpenOrder]":
@@ -217,7 +217,7 @@ class ShopifyTelling(ShopifyLine):
     def _note(self, channel_number: str) -> str:
         data = self.ask(queries.NOTE, {"id": gid("Order", channel_number)})
         if not isinstance(data.get("order"), Mapping):
-            raise no_such_order()
+            raise not_there_now()
         return data.node("order").text("note")
 
     # --- asking first -----------------------------------------------------------------------

@@ -295,6 +295,11 @@ def no_such_order() -> Rejected:
     return Rejected(PlatformError(ErrorClass.BUSINESS, "no_such_order", "平台没有返回这张订单"))
 
 
+def not_there_now() -> TryLater:
+    """An order it gave us itself does not come: it will, or the tries run out."""
+    return TryLater(platform_error("no_such_order", "平台暂时没有返回这张订单"))
+
+
 def refused(code: str, words: str) -> Rejected:
     return Rejected(PlatformError(ErrorClass.BUSINESS, code, words))
 
