@@ -128,6 +128,17 @@ def decide(verb: str, expected: Answers, order: str = "held", **more: Any) -> Do
     )  # fmt: skip
 
 
+def reveal(order: str, expected: Answers, scene: str = "service") -> Door:
+    """One look at the receiver of an order, as its form would post it."""
+    return Door(
+        f"{scene} {order}",
+        expected,
+        lambda w: f"/orders/{w.things[order].number}/reveal/",
+        "post",
+        lambda _w: {"scene": scene, "reason": "买家来电核对地址"},
+    )
+
+
 def to_a_line(verb: str, expected: Answers, **more: str) -> Door:
     """One thing done to the line of the own shop, as its page would post it."""
 
@@ -198,6 +209,32 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda w: f"/orders/{w.foreign.number}/memo/",
             "post",
             lambda w: {"version": w.foreign.version, "text": "送到前台"},
+        ),
+    ),
+    "orders/<str:number>/reveal/": (
+        Door("get", all_alike(405), lambda w: f"/orders/{w.held.number}/reveal/"),
+        reveal("held", answers(DECIDERS | {Role.CLERK})),
+        reveal("foreign", answers(DECIDERS, clerk=404)),
+        reveal("held", answers(DECIDERS | {Role.CLERK}, yes=422), scene="label"),
+    ),
+    "orders/<str:number>/restrict/": (
+        Door(
+            "an open order",
+            answers({Role.OPERATIONS_SUPERVISOR, Role.CEO}, yes=409),
+            lambda w: f"/orders/{w.held.number}/restrict/",
+            "post",
+            lambda _w: {"reason": "买家要求删除个人信息"},
+        ),
+    ),
+    "reveals/": (Door("log of looks", answers(SUPERVISORS | {Role.CEO}), fixed("/reveals/")),),
+    "find/": (
+        Door("form", answers(DECIDERS | {Role.CLERK}), fixed("/find/")),
+        Door(
+            "search",
+            answers(DECIDERS | {Role.CLERK}),
+            fixed("/find/"),
+            "post",
+            lambda _w: {"phone": "13800138000", "reason": "买家来电查询订单"},
         ),
     ),
     "addresses/": (
@@ -303,6 +340,15 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda w: f"/shops/quarantine/{w.dead.pk}/replay/",
             "post",
             lambda _w: {"reason": "映射已补好，重新处理"},
+        ),
+    ),
+    "shops/quarantine/<int:message_id>/raw/": (
+        Door(
+            "bytes",
+            answers(SUPERVISORS),
+            lambda w: f"/shops/quarantine/{w.dead.pk}/raw/",
+            "post",
+            lambda _w: {"reason": "核对平台发来的原文"},
         ),
     ),
     "shops/new/": (

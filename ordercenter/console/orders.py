@@ -17,6 +17,7 @@ from ordercenter.audit.models import AuditRecord
 from ordercenter.console import selectors
 from ordercenter.console.access import back_of, me, page
 from ordercenter.console.reasons import QUICK, checked_reason
+from ordercenter.console.reveal_forms import may_restrict, reveal_form
 from ordercenter.console.selectors import ORDER
 from ordercenter.console.told import memo_form, told_of
 from ordercenter.core.actor import Actor, ActorKind
@@ -24,7 +25,7 @@ from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can, allows
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus
-from ordercenter.pipeline import decisions, telling
+from ordercenter.pipeline import decisions, merging, telling
 
 MOST_HOLDS: Final = 100
 RECEIVER_FIELDS: Final = (
@@ -245,6 +246,9 @@ def _draw(
         "told": told_of(order.pk),
         "memo": memo_form(request, card.order),
         "memo_error": memo_error,
+        "scenes": reveal_form(user),
+        "may_restrict": may_restrict(user, card.order),
+        "merge": merging.group_of(card.order, user),
     }
     return render(request, "console/order.html", context, status=int(status))
 

@@ -140,7 +140,7 @@ def reveal(
     Clear data we hold lawfully is unsealed, other shops' by their platform. Either counts
     against the person's quota of the day (RevealQuotaSpent), a call against the shop's
     (option ``decrypt_quota``). A closed order shows what is masked. Raises RevealRefused with
-    the reason in words; must not be called within a transaction.
+    the reason in words. Where the platform is asked it must not be called within a transaction.
     """
     require(user, Can.REVEAL_RECEIVER)
     if len(reason.strip()) not in REASON or "\0" in reason:
@@ -225,7 +225,7 @@ class _Look:
         """Commit the record of this look, or refuse it for a quota."""
         now = clock_now()
         try:
-            with transaction.atomic(durable=True):
+            with transaction.atomic(durable=asks):
                 self._keep_to_quotas(asks=asks, credential=credential, now=now)
                 row = Reveal.objects.create(
                     shop_id=self.order.shop_id, order_id=self.order.pk, scene=self.scene,

@@ -32,6 +32,7 @@ JOBS: Final = (
     Job("renew-tokens", "ordercenter.pipeline.tasks.renew_tokens", 5),
     Job("reconcile", "ordercenter.pipeline.tasks.reconcile", 10),
     Job("forget-windows", "ordercenter.pipeline.tasks.forget_windows", 60),
+    Job("merge-groups", "ordercenter.pipeline.tasks.find_merge_groups", 5),
     Job("escalate", "ordercenter.pipeline.tasks.escalate", 1),
 )
 

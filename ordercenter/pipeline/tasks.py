@@ -1,11 +1,39 @@
 """What django-q2 calls: by dotted path, ids at most, a few lines each."""
 
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
 from ordercenter.core.clock import now as clock_now
+from ordercenter.core.logs import plain_words
 from ordercenter.notices import services as notices
 from ordercenter.notices.senders import make_client
-from ordercenter.pipeline import completeness, couriers, jobs, pulling, tokens
+from ordercenter.pipeline import completeness, couriers, jobs, merging, pulling, tokens
+
+P = ParamSpec("P")
+logger = logging.getLogger(__name__)
 
 
+class TaskFailed(Exception):
+    """A job failed. django-q2 keeps this text, so it holds no value of the data."""
+
+
+def plainly(job: Callable[P, str]) -> Callable[P, str]:
+    """Have a failure of ``job`` kept by its kind alone; where it happened is in the log."""
+
+    @wraps(job)
+    def run(*args: P.args, **kwargs: P.kwargs) -> str:
+        try:
+            return job(*args, **kwargs)
+        except Exception as error:
+            logger.exception("job %s failed", job.__name__)
+            raise TaskFailed(plain_words(error)) from None
+
+    return run
+
+
+@plainly
 def poll_shop(shop_id: int) -> str:
     """Poll one shop unless it was read lately; the schedule is a nudge, the cursor knows."""
     if not pulling.is_stale(shop_id, now=clock_now()):
@@ -13,30 +41,42 @@ def poll_shop(shop_id: int) -> str:
     return pulling.poll_shop(shop_id)
 
 
+@plainly
 def send_notices() -> str:
     with make_client() as client:
         return notices.send_due(client, now=clock_now())
 
 
+@plainly
 def ask_traces() -> str:
     return couriers.ask_traces()
 
 
+@plainly
 def void_waybills() -> str:
     return couriers.void_waybills()
 
 
+@plainly
 def escalate() -> str:
     return jobs.escalate()
 
 
+@plainly
 def renew_tokens() -> str:
     return tokens.renew_tokens()
 
 
+@plainly
 def reconcile() -> str:
     return completeness.reconcile_due()
 
 
+@plainly
 def forget_windows() -> str:
     return pulling.forget_windows()
+
+
+@plainly
+def find_merge_groups() -> str:
+    return merging.find_merge_groups()

@@ -9,5 +9,6 @@ urlpatterns: list[URLPattern] = [
     path("shops/quarantine/", views.quarantine, name="quarantine"),
     path("shops/outbox/", outbox.outbox_page, name="outbox"),
     path("shops/outbox/act/", outbox.act, name="outbox_act"),
+    path("shops/quarantine/<int:message_id>/raw/", views.raw, name="raw"),
     path("shops/quarantine/<int:message_id>/replay/", views.replay, name="replay"),
 ]

@@ -73,6 +73,15 @@ def _quarantine(
 
 @require_POST
 @page(Can.REPLAY_DEAD)
+def raw(request: HttpRequest, message_id: int) -> HttpResponse:
+    """Show one message byte for byte, in this answer alone; the look is on record."""
+    reason = request.POST.get("reason", "")
+    text = dead.raw_text(message_id, user=person(request), actor=Actor.of(request), reason=reason)
+    return render(request, "warroom/raw.html", {"message_id": message_id, "text": text})
+
+
+@require_POST
+@page(Can.REPLAY_DEAD)
 def replay(request: HttpRequest, message_id: int) -> HttpResponse:
     """Put one message back into the inbox, with a reason that goes on record.
 

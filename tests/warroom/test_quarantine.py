@@ -28,7 +28,8 @@ def test_quarantined_bytes_are_inert_text_with_their_reason(client: Client) -> N
     log_in(client, Role.WAREHOUSE_SUPERVISOR)
     InboxMessageFactory.create(
         state="dead",
-        body=b'{"remark": "<script>alert(1)</script>\x00\xff\xe2\x80\xae"}',
+        shop__channel="taobao",
+        body=b'{"title": "x <script>alert(1)</script>\x00\xff\xe2\x80\xae"}',
         error="字段 pay_time 不是时间",
     )
     text = client.get(reverse("warroom:quarantine")).content.decode()

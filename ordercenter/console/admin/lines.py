@@ -1,6 +1,5 @@
 """The two ends of the wire, and the accounts and secrets to speak over it."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +24,7 @@ from ordercenter.notices.models import Robot
 from ordercenter.notices.services import SECRET_PURPOSE as ROBOT_PURPOSE
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import dead, intake
+from ordercenter.pipeline.veil import veiled
 
 if TYPE_CHECKING:
     from django.forms import PasswordInput
@@ -32,7 +32,6 @@ else:
     from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
 
 MOST_SHOWN: Final = 4_000
-_NUMBERS: Final = re.compile(r"\d{7,}")
 
 
 class SecretForm(forms.ModelForm[Any]):
@@ -175,10 +174,11 @@ class InboxMessageAdmin(ReviewAdmin[InboxMessage]):
     def replay(self, request: HttpRequest, queryset: QuerySet[InboxMessage]) -> HttpResponse | None:
         return self.act_on_each(request, queryset, _replay, title=_("重放所选消息"))
 
-    @admin.display(description=_("原文（节选，号码已隐去）"))
+    @admin.display(description=_("原文（节选，收件人信息已隐去）"))
     def text(self, message: InboxMessage) -> str:
-        told = bytes(message.body)[:MOST_SHOWN].decode("utf-8", "replace")
-        return _NUMBERS.sub(lambda found: found[0][:2] + "*" * (len(found[0]) - 2), told)
+        channel = message.shop.channel if message.shop else ""
+        head = bytes(message.body)[:MOST_SHOWN]
+        return veiled(head, channel=channel, shop_id=message.shop_id)
 
 
 def _replay(request: HttpRequest, message: InboxMessage, version: int, reason: str) -> None:
