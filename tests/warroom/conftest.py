@@ -67,6 +67,7 @@ def start_center(
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "uvicorn", "ordercenter.asgi:application"]
+        command += ["--http", "ordercenter.serve:GuardedProtocol"]
         command += ["--port", str(port), "--lifespan", "off", "--log-level", "warning", *options]
         log = tmp_path_factory.mktemp("web") / f"{port}.log"
         with log.open("wb") as output:
