@@ -151,6 +151,11 @@ def to_a_line(verb: str, expected: Answers, **more: str) -> Door:
     return Door(verb, expected, fixed("/shops/own-shop/act/"), "post", data)
 
 
+def code_of(world: World) -> str:
+    """A code of the own shop, as an address names it."""
+    return f"shop={world.shop.pk}&type=outer_code&code=NEW-1"
+
+
 def fixed(path: str) -> Callable[[World], str]:
     return lambda _world: path
 
@@ -257,6 +262,40 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             "post",
             lambda _w: {"verb": "approve"},
         ),
+    ),
+    "listings/": (
+        Door("queue", answers(HEALTH), fixed("/listings/")),
+        Door("progress", answers(HEALTH), fixed("/listings/?fragment=going&of=3")),
+    ),
+    "listings/accept/": (
+        Door("get", all_alike(405), fixed("/listings/accept/")),
+        Door("nothing ticked", answers(SUPERVISORS, yes=422), fixed("/listings/accept/"), "post"),
+    ),
+    "listings/map/": (
+        Door("which code", answers(HEALTH), fixed("/listings/map/")),
+        Door("a code", answers(HEALTH), lambda w: f"/listings/map/?{code_of(w)}"),
+        Door("no such shop", answers(HEALTH, yes=404), fixed("/listings/map/?code=1&shop=0")),
+        Door(
+            "map",
+            answers(SUPERVISORS, yes=302),
+            fixed("/listings/map/"),
+            "post",
+            lambda w: {"shop": w.shop.pk, "type": "outer_code", "code": "NEW-1",
+                       "to": f"sku:{make.SkuFactory.create().pk}", "version": "0"},
+        ),
+    ),
+    "listings/sheet/": (
+        Door("page", answers(SUPERVISORS), fixed("/listings/sheet/")),
+        Door("no file", answers(SUPERVISORS, yes=422), fixed("/listings/sheet/"), "post"),
+    ),
+    "listings/sheet/apply/": (
+        Door("nothing seen", answers(SUPERVISORS, yes=422), fixed("/listings/sheet/apply/"),
+             "post"),
+    ),
+    "listings/sheet/queue.<slug:kind>": (
+        Door("excel", answers(SUPERVISORS), fixed("/listings/sheet/queue.xlsx")),
+        Door("csv", answers(SUPERVISORS), fixed("/listings/sheet/queue.csv")),
+        Door("no such kind", answers(SUPERVISORS, yes=404), fixed("/listings/sheet/queue.exe")),
     ),
     "work/": (Door("my tasks", answers(WORKERS, no=404), fixed("/work/")),),
     "work/<int:pk>/": (
@@ -498,6 +537,8 @@ class Rights:
     edit: set[Role] = field(default_factory=set)
     delete: bool = False
     add: bool = True
+    save: int = 200
+    """What an empty form is answered with: 200 where a field is missing, 302 where none is."""
 
 
 SHELVES: Final = SUPERVISORS | HEALTH
@@ -511,7 +552,7 @@ MODELS: Final[Mapping[str, Rights]] = {
     "audit.auditrecord": Rights(SUPERVISORS | {Role.FINANCE, Role.CEO}),
     "catalog.sku": Rights(SUPERVISORS, SUPERVISORS),
     "catalog.bundle": Rights(SUPERVISORS, SUPERVISORS),
-    "catalog.listing": Rights(SUPERVISORS, SUPERVISORS),
+    "catalog.listing": Rights(SUPERVISORS, SUPERVISORS, add=False, save=302),
     "catalog.giftstrategy": Rights(SUPERVISORS, SUPERVISORS),
     "catalog.shop": Rights(HEALTH, {Role.IT}, add=False),
     "catalog.shopassignment": Rights(SUPERVISORS, SUPERVISORS, delete=True),
@@ -544,7 +585,7 @@ def model_doors(rights: Rights, base: str, key: object) -> Iterator[Door]:
         "delete", answers(rights.edit if rights.delete else set()), fixed(f"{base}{key}/delete/")
     )
     yield Door("history", answers(set(), no=404), fixed(f"{base}{key}/history/"))
-    yield Door("save", edit, fixed(f"{base}{key}/change/"), "post")
+    yield Door("save", answers(rights.edit, yes=rights.save), fixed(f"{base}{key}/change/"), "post")
     yield Door(
         "delete by the dozen",
         answers(set()),

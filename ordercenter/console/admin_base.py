@@ -4,7 +4,7 @@ Rights come from ``core.policy`` alone, so that neither ``is_superuser`` nor a p
 opens anything here. The eleven traps of ``reliability.md`` section 3 are why each guard exists.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
@@ -340,14 +340,9 @@ class ReferenceAdmin(Guarded[_M], Generic[_M]):
         """Last touches to a row; return the names of secrets that changed."""
         return ()
 
-    def also_written(self, obj: _M) -> Iterable[str]:
-        """Columns ``before_save`` may have changed beside those of the form."""
-        return ()
-
     def _changed_fields(self, obj: _M, form: Any) -> list[str]:
-        named = {*form.changed_data, *self.also_written(obj)}
         columns = {field.name for field in obj._meta.concrete_fields if not field.primary_key}
-        touched = named & columns
+        touched = set(form.changed_data) & columns
         if touched or form.secrets_changed:
             touched |= {
                 field.name

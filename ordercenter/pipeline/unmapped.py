@@ -258,9 +258,9 @@ class Effects:
     stock: tuple[StockEffect, ...]
 
 
-def queue(*, shop_id: int = 0, page: int = 1, limit: int = PER_PAGE) -> list[UnmappedCode]:
+def queue(*, shop_id: int = 0, skip: int = 0, limit: int = PER_PAGE) -> list[UnmappedCode]:
     """Codes that hold orders up, those with most orders first. ``shop_id`` 0: of every shop."""
-    facts = {"shop": shop_id, "limit": limit, "offset": (page - 1) * limit}
+    facts = {"shop": shop_id, "limit": limit, "offset": skip}
     return [UnmappedCode(*row) for row in _ask(_QUEUE, (), **facts)]
 
 

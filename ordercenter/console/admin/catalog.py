@@ -1,6 +1,6 @@
 """What we sell and where: kept by the supervisors, the shops by IT."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import admin
@@ -21,6 +21,7 @@ from ordercenter.catalog.models import (
 )
 from ordercenter.console.access import may_any
 from ordercenter.console.admin_base import ReferenceAdmin, TabularInline
+from ordercenter.console.listing_facts import address_of
 from ordercenter.core.policy import Can
 from ordercenter.pipeline.schedules import sync_schedules
 
@@ -71,28 +72,30 @@ class BundleAdmin(ReferenceAdmin[Bundle]):
 
 @admin.register(Listing)
 class ListingAdmin(ReferenceAdmin[Listing]):
-    """A change counts up the version, which the order lines read by it keep."""
+    """What there is, and the platform's ids of it. What a code stands for changes on its page,
+    where what that does to open orders is seen first."""
 
     edit_rights = (Can.EDIT_MAPPING,)
     audit_action = Action.CATALOG_CHANGED
-    list_display = ("shop", "code_type", "code", "sku", "bundle", "version", "title")
+    fields = (
+        "shop", "code_type", "code", "sku", "bundle", "version", "page", "title",
+        "platform_sku_id", "platform_item_id",
+    )  # fmt: skip
+    readonly_fields = ("shop", "code_type", "code", "sku", "bundle", "version", "page")
+    list_display = ("shop", "code_type", "code", "sku", "bundle", "version", "title", "page")
     list_display_links = ("code",)
     list_filter = ("shop", "code_type")
     list_select_related = ("shop", "sku", "bundle")
     search_fields = ("code", "title", "sku__code", "bundle__code")
-    autocomplete_fields = ("sku", "bundle")
-    readonly_fields = ("version",)
 
-    def before_save(
-        self, request: HttpRequest, obj: Listing, form: Any, change: bool
-    ) -> Sequence[str]:
-        if change and {"sku", "bundle", "code", "code_type", "shop"} & set(form.changed_data):
-            current = Listing.objects.select_for_update().get(pk=obj.pk)
-            obj.version = current.version + 1
-        return ()
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Codes are mapped one by one or by spreadsheet: ``console/listings.py``."""
+        return False
 
-    def also_written(self, obj: Listing) -> Iterable[str]:
-        return ("version",)
+    @admin.display(description=_("对应关系"))
+    def page(self, listing: Listing) -> str:
+        address = address_of(listing.shop_id, listing.code_type, listing.code)
+        return format_html('<a href="{}">{}</a>', address, _("查看与修改"))
 
 
 @admin.register(GiftStrategy)
