@@ -47,10 +47,12 @@ _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("work", _("我的任务"), "task_alt", ()),
     ("addresses", _("改地址"), "edit_location", (Can.EDIT_RECEIVER,)),
     ("scan", _("打包台"), "barcode_scanner", (Can.PACK,)),
+    ("find", _("按电话找单"), "person_search", (Can.REVEAL_RECEIVER,)),
     ("approvals", _("冻结审批"), "lock_open", (Can.ASK_TIER3, Can.APPROVE_TIER3)),
     ("listings", _("商品匹配"), "link", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
     ("warroom:board", _("作战看板"), "monitoring", (Can.VIEW_BOARD,)),
     ("warroom:health", _("店铺"), "storefront", (Can.VIEW_HEALTH,)),
+    ("reveals", _("明文查看记录"), "visibility", (Can.READ_REVEALS,)),
 )
 
 
