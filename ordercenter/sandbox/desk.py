@@ -151,7 +151,8 @@ class Desk:
         if rate < 0 or not 0 <= trouble < 1:
             raise Refused("rate 不能为负，trouble 须在 0 与 1 之间")
         self.market.rate, self.market.trouble = rate, trouble
-        return answer({"rate": rate, "trouble": trouble})
+        self.market.still = bool(wish.get("still", self.market.still))
+        return answer({"rate": rate, "trouble": trouble, "still": self.market.still})
 
     async def refund(self, request: Request) -> Response:
         order = await self._wished(request)

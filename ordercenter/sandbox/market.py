@@ -157,6 +157,7 @@ class Market:
         self.seller = seller
         self.rate = rate
         self.trouble = trouble
+        self.still = False
         every = book.all_orders()
         self.turn = max((order.extra.get("turn", 0) for order in every), default=0)
         self.random = Random(f"{seed}/{self.turn}")
@@ -176,7 +177,10 @@ class Market:
             await asyncio.sleep(LOOK)
 
     def tick(self) -> None:
-        """Let everything happen that is due by now."""
+        """Let everything happen that is due by now; nothing while the market is still."""
+        if self.still:
+            self._next_sale = 0.0
+            return
         now = self.book.clock()
         while self._plans and self._plans[0][0] <= now:
             at, _, shop, number, what = heapq.heappop(self._plans)

@@ -56,6 +56,19 @@ def test_paying_on_demand_pays(bench: Bench) -> None:
     assert "error" in bench.control("pay", shop="JD01", number=order.number)
 
 
+def test_a_still_market_keeps_its_appointments_for_later(bench: Bench) -> None:
+    bench.control("sell", count=40, trouble="refund_before_ship", at_once=False)
+    bench.control("rate", rate=5, still=True)
+    before = bench.book.count()
+    bench.clock.pass_by(600)
+    bench.market.tick()
+    assert bench.book.count() == before
+    assert not any(order.refunds for order in bench.book.all_orders())
+    bench.control("rate", rate=0, still=False)
+    bench.market.tick()
+    assert any(order.refunds for order in bench.book.all_orders())
+
+
 def test_a_new_address_is_refused_once_the_parcel_has_gone(bench: Bench) -> None:
     order = bench.sell_paid("TB01")[0]
     old = order.receiver.address

@@ -75,7 +75,7 @@ def rehearse(center: Center, wish: Wish, *, say: Say) -> Result:
     control.post("/control/rate", {"rate": wish.rate})
     packer.start()
     _storm(center, wish, result, say=say)
-    control.post("/control/rate", {"rate": 0})
+    control.post("/control/rate", {"rate": 0, "still": True})
     control.post("/control/nasty", {"level": "off"})
     result.seconds = round(time.monotonic() - began, 1)
     stop.set()
