@@ -27,8 +27,12 @@ _LEARN: Final = """
         UNION ALL
         SELECT c.id, t.sku, t.item FROM told t JOIN catalog_listing c
         ON c.shop_id = t.shop_id AND c.code_type = 'outer_code' AND c.code = t.outer_code
-        WHERE (c.platform_sku_id = '' AND t.sku <> '')
-           OR (c.platform_item_id = '' AND t.item <> '' AND c.platform_sku_id IN ('', t.sku))
+        WHERE ((c.platform_sku_id = '' AND t.sku <> '')
+           OR (c.platform_item_id = '' AND t.item <> '' AND c.platform_sku_id IN ('', t.sku)))
+          AND NOT EXISTS (  -- two codes that disagree: nobody knows which of them is right
+            SELECT 1 FROM catalog_listing d WHERE d.shop_id = c.shop_id AND d.code_type = 'sku_id'
+            AND d.code = t.sku AND (d.sku_id IS DISTINCT FROM c.sku_id
+                                    OR d.bundle_id IS DISTINCT FROM c.bundle_id))
     ), due AS (
         SELECT c.id, c.code_type, c.platform_sku_id, c.platform_item_id FROM catalog_listing c
         WHERE c.id IN (SELECT id FROM news) ORDER BY c.id FOR NO KEY UPDATE SKIP LOCKED

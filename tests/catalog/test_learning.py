@@ -67,6 +67,15 @@ def test_an_item_id_is_only_taken_from_the_same_sku(shop: Shop) -> None:
     assert ids(listing) == ("1", "9002")
 
 
+def test_codes_that_disagree_teach_nothing(shop: Shop) -> None:
+    listing = by_code(shop)
+    by_id = ListingFactory.create(shop=shop, code_type="sku_id", code="777")
+    assert learn((shop.pk, "SOFA", "777", "")) == 0
+    assert ids(listing) == ("", "")
+    Listing.objects.filter(pk=by_id.pk).update(sku=listing.sku)
+    assert learn((shop.pk, "SOFA", "777", "")) == 1
+
+
 def test_one_code_told_with_two_ids_learns_one_whole_pair(shop: Shop) -> None:
     listing = by_code(shop)
     assert learn((shop.pk, "SOFA", "777", "9001"), (shop.pk, "SOFA", "778", "9002")) == 1
