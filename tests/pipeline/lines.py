@@ -17,6 +17,8 @@ from ordercenter.pipeline import (
     demo,
     lines,
     listening,
+    merging,
+    privacy,
     pulling,
     sending,
     stages,
@@ -53,7 +55,16 @@ def connected(handler: Handler) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pulling, "make_client", client)
-        for module in (backfills, completeness, couriers, lines, listening, tokens):
+        for module in (
+            backfills,
+            completeness,
+            couriers,
+            lines,
+            listening,
+            merging,
+            privacy,
+            tokens,
+        ):
             patch.setattr(module, "make_client", client)
         patch.setattr(sending, "make_client", client)
         patch.setattr(stages, "make_client", client)
