@@ -4,6 +4,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
+import httpx
 from django.db import transaction
 from django.db.models import F, Q
 
@@ -13,7 +14,7 @@ from channels_sync.contracts import ConnectorError, Rejected, TryLater, Window
 from channels_sync.models import Backfill, InboxMessage
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce
-from ordercenter.pipeline.calling import connector_for, own_fault
+from ordercenter.pipeline.calling import LIST_PATIENCE, connector_for, own_fault
 
 logger = logging.getLogger(__name__)
 SLICE: Final = timedelta(minutes=30)
@@ -66,8 +67,8 @@ def _take(now: datetime) -> Backfill | None:
     return row
 
 
-def _read_slice(row: Backfill, client: object) -> datetime:
-    connector = connector_for(row.shop_id, client)  # type: ignore[arg-type]
+def _read_slice(row: Backfill, client: httpx.Client) -> datetime:
+    connector = connector_for(row.shop_id, client, LIST_PATIENCE)
     longest = min([SLICE, *(timedelta(seconds=f.max_window_seconds) for f in connector.feeds)])
     window = Window(row.position, min(row.position + longest, row.end))
     for feed in connector.feeds:

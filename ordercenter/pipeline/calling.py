@@ -17,30 +17,36 @@ from channels_sync.contracts import (
     Unreadable,
 )
 from channels_sync.field_maps import live_field_map
-from channels_sync.line import ShopLine
+from channels_sync.line import PATIENCE, ShopLine
 from channels_sync.models import CarrierCode, ShopCredential
 
 LINES: Final = 8
+LIST_PATIENCE: Final = 20.0
+"""For readers of lists: giving up costs them every page of the window that they have read. One
+page of Shopify may take 15 seconds of its limit to be asked for."""
 
 
-def connector_for(shop_id: int, client: httpx.Client) -> Connector:
-    """Speak for a shop over this client, on the line it shares with every worker."""
-    return _speak(shop_id, client)[0]
+def connector_for(shop_id: int, client: httpx.Client, patience: float = PATIENCE) -> Connector:
+    """Speak for a shop over this client, on the line it shares with every worker.
+
+    ``patience``: the seconds it waits for a turn before it gives up; see ``LIST_PATIENCE``.
+    """
+    return _speak(shop_id, client, patience)[0]
 
 
 def renew_token(shop_id: int, client: httpx.Client) -> None:
     """Have the shop's token renewed before it runs out. Raises ConnectorError."""
-    _, line, token = _speak(shop_id, client)
+    _, line, token = _speak(shop_id, client, PATIENCE)
     line.renew(token)
 
 
-def _speak(shop_id: int, client: httpx.Client) -> tuple[Connector, ShopLine, str]:
+def _speak(shop_id: int, client: httpx.Client, patience: float) -> tuple[Connector, ShopLine, str]:
     """(the connector, its line, the token it starts with). Raises Rejected for a shop whose
     field map no longer fits: its lists would seem to be empty."""
     credential = ShopCredential.objects.select_related("shop").get(pk=shop_id)
     codes = CarrierCode.objects.filter(channel=credential.shop.channel)
     access = credential.access(options={f"carrier.{row.carrier}": row.code for row in codes})
-    line = ShopLine(shop_id)
+    line = ShopLine(shop_id, patience=patience)
     channel = credential.shop.channel
     try:
         field_map = live_field_map(channel, shop_id)

@@ -36,11 +36,20 @@ from channels_sync.services import Claimed
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce
 from ordercenter.pipeline import wishes
-from ordercenter.pipeline.calling import SideBySide, connector_for, own_fault
+from ordercenter.pipeline.calling import (
+    LIST_PATIENCE,
+    SideBySide,
+    connector_for,
+    in_parallel,
+    own_fault,
+)
 from ordercenter.pipeline.intake import reader
 
 logger = logging.getLogger(__name__)
 POLL_LEASE: Final = timedelta(seconds=110)
+POLL_SECONDS: Final = 900
+"""How long a queue lets one poll go on: a platform's limit may make a window of thousands of
+orders take minutes, and one that is cut off is read again from its first page."""
 LOOK_BACK: Final = timedelta(minutes=30)
 """How far back a newly connected shop is read; what is older is back-filled on request."""
 LONGEST_STEP: Final = timedelta(hours=1)
@@ -50,6 +59,9 @@ DEEP: Final = timedelta(minutes=20)
 """So much behind the cursor is read again now and then: a platform's clock may go wrong by ten
 minutes and come back, and its order would hide behind the cursor."""
 AT_ONCE: Final = 200
+LINES_A_SHOP: Final = 4
+FEW: Final = 10
+"""Orders one line asks for before it is worth opening another."""
 LOG_KEPT: Final = timedelta(days=3)
 GIVE_UP: Final = timedelta(hours=72)
 """A hint whose platform has not answered for so long is parked."""
@@ -81,7 +93,7 @@ def poll_shop(shop_id: int, *, now: datetime | None = None) -> str:
     failure: ConnectorError | None = None
     try:
         with make_client() as client:
-            connector = connector_for(shop_id, client)
+            connector = connector_for(shop_id, client, LIST_PATIENCE)
             for feed in connector.feeds:
                 trouble = _read_feed(shop_id, connector, feed, total, now=now)
                 failure = failure or trouble
@@ -279,17 +291,23 @@ def fetch_hints(*, now: datetime | None = None, lines: SideBySide | None = None)
 
 
 def _fetch(shop_id: int, hints: Sequence[Claimed]) -> int:
-    """Fetch the orders one shop's hints name; a platform that is away keeps the rest waiting."""
-    by_number = _numbers(hints)
+    """Fetch the orders one shop's hints name, several at a time where many wait."""
+    orders = list(_numbers(hints).items())
+    lines = min(LINES_A_SHOP, 1 + len(orders) // FEW)
+    return in_parallel([partial(_fetch_some, shop_id, orders[n::lines]) for n in range(lines)])
+
+
+def _fetch_some(shop_id: int, waiting: list[tuple[str, list[Claimed]]]) -> int:
+    """Fetch one order after the other; a platform that is away keeps the rest waiting."""
     fetched = 0
     with make_client() as client:
         try:
             connector = connector_for(shop_id, client)
         except Exception as error:
             logger.exception("shop %s cannot be spoken for", shop_id)
-            channels.try_again(_ids(hints), own_fault(error).message, now=clock_now())
+            for _, asked in waiting:
+                channels.try_again(_ids(asked), own_fault(error).message, now=clock_now())
             return 0
-        waiting = list(by_number.items())
         while waiting:
             number, asked = waiting.pop(0)
             try:

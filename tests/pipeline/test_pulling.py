@@ -1,6 +1,7 @@
 """Both ends of the wire: polls that lose nothing, hints, trouble that shows."""
 
 import json
+import threading
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -360,6 +361,30 @@ def test_what_is_told_again_of_the_past_waits_behind_what_happens_now(
     assert line.calls == ["8", "7"]
     lanes = dict(InboxMessage.objects.filter(kind="order").values_list("channel_number", "lane"))
     assert lanes == {"8": InboxMessage.Lane.LIVE, "7": InboxMessage.Lane.BULK}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_waiting_orders_of_one_shop_are_asked_for_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four lines meet at a barrier that one line alone would wait at for ever."""
+    shop = ShopFactory.create(channel="taobao")
+    ShopCredentialFactory.create(shop=shop)
+    gate = threading.Barrier(pulling.LINES_A_SHOP, timeout=20)
+    asked: list[str] = []
+
+    class Slow(Line):
+        def fetch(self, number: str) -> RawMessage:
+            if len(asked) < pulling.LINES_A_SHOP:
+                asked.append(number)
+                gate.wait()
+            return super().fetch(number)
+
+    monkeypatch.setattr(pulling, "connector_for", lambda *_: Slow())
+    for n in range(40):
+        hint(shop, str(n), f"e{n}")
+    assert pulling.fetch_hints() == "40 orders fetched for 40 hints"
+    assert InboxMessage.objects.filter(kind="order", state="new").count() == 40
 
 
 def test_a_hint_that_breaks_our_code_holds_up_no_other(shop: Shop, line: Line) -> None:

@@ -50,7 +50,9 @@ def nudge_polls() -> str:
         cursor.next_due_at = now + timedelta(seconds=cursor.interval_seconds)
         cursor.save(update_fields=["next_due_at"])
         async_task(
-            "ordercenter.pipeline.pulling.poll_shop", cursor.shop_id, q_options={"save": False}
+            "ordercenter.pipeline.pulling.poll_shop",
+            cursor.shop_id,
+            q_options={"save": False, "timeout": pulling.POLL_SECONDS},
         )
     return f"{len(due)} polls queued"
 
