@@ -76,6 +76,8 @@ CHINA: Final = timezone(timedelta(hours=8), "UTC+8")
 
 MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 MAX_REPLY_BYTES: Final = 20 * 1024 * 1024
+MAX_PUSHED: Final = 1_000
+"""More entries than this no platform puts into one push."""
 MAX_DEPTH: Final = 64
 MAX_DIGITS: Final = 100
 MAX_ID_LENGTH: Final = 64

@@ -464,7 +464,12 @@ def read_push(body: bytes) -> tuple[TraceEventDraft, ...]:
         rows = _form_rows(body)
     if not rows:
         refuse("推送里没有轨迹")
-    return in_order(_event(str(row.get("mailno") or ""), row) for row in rows)
+    return in_order(_event(_number(row.get("mailno")), row) for row in rows)
+
+
+def _number(value: Any) -> str:
+    """A waybill number as text; whatever else stands in its place is none."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _json_rows(body: bytes) -> list[Mapping[str, Any]]:

@@ -2,12 +2,14 @@
 
 import hmac
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
 from channels_sync.connectors.base import (
+    MAX_PUSHED,
     Listing,
     ListPage,
     Node,
@@ -54,6 +56,9 @@ A_MOMENT_FROM: Final = 10**9
 REFRESH_OUTLIVES: Final = timedelta(days=7)
 """The access token lives 7 days, the refresh token 14 (``channels.md`` 3a)."""
 TAKEN: Final = b'{"code":0,"msg":"success"}'
+
+_OF_AN_ORDER: Final = re.compile(r"[12][0-9]{2}")
+"""The tags of messages about orders and refunds (``channels.md`` 3e)."""
 
 Ask = Callable[[Window, int], tuple[int, ListPage]]
 
@@ -213,7 +218,7 @@ class DouyinConnector(DouyinTelling):
     def split(self, request: WebhookRequest) -> tuple[RawMessage, ...]:
         """One hint for each entry of the array; the platform's check of our address is none."""
         entries = _entries(request.body)
-        if entries is None:
+        if entries is None or len(entries) > MAX_PUSHED:
             return (RawMessage(MessageKind.UNREADABLE, request.body),)
         return tuple(self._hint(entry) for entry in entries if not is_address_check(entry))
 
@@ -223,9 +228,11 @@ class DouyinConnector(DouyinTelling):
             event = self.read_event(body)
         except Unreadable:
             return RawMessage(MessageKind.UNREADABLE, body)
-        # Goods and materials have messages too: of no order, and nothing is to be done.
-        kind = MessageKind.EVENT if event.channel_number else MessageKind.NOTE
         number = event.channel_number or ""
+        # Goods and materials have messages too: of no order, and nothing is to be done.
+        kind = MessageKind.EVENT if number else MessageKind.NOTE
+        if not number and _OF_AN_ORDER.fullmatch(event.topic):
+            kind = MessageKind.UNREADABLE
         return RawMessage(kind, body, number, event.event_id, event.occurred_at)
 
     def acknowledge(self, request: WebhookRequest, *, duplicate: bool) -> WebhookReply:

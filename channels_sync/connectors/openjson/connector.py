@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from channels_sync.connectors.base import (
     CHINA,
+    MAX_PUSHED,
     BaseConnector,
     Node,
     Reply,
@@ -324,6 +325,8 @@ class OpenJsonConnector(BaseConnector):
     def _listed(self, document: Node, event_id: str) -> tuple[RawMessage, ...]:
         page = self.field_map.section("page").over(document)
         rows = [(KINDS[name], row) for name in KINDS for row in unwrap(page.raw(name))]
+        if len(rows) > MAX_PUSHED:
+            raise Unreadable(f"一次推送超过 {MAX_PUSHED} 条")
         return tuple(
             self._message(kind, row, f"{event_id}#{at}" if event_id else "")
             for at, (kind, row) in enumerate(rows)

@@ -50,6 +50,7 @@ PAGE_SIZE: Final = 50
 _POINTS_AN_ORDER: Final = 15.0
 """What one order of a list costs, about; the platform's own word corrects the account."""
 _POINTS_OF_IDS: Final = 260.0
+_OF_AN_ORDER: Final = ("orders/", "refunds/", "fulfillments/")
 _FINE_FRACTION: Final = re.compile(r"(\.[0-9]{6})[0-9]+")
 
 
@@ -169,7 +170,7 @@ class ShopifyConnector(ShopifyTelling):
             kind = MessageKind.ORDER
         elif "refund_line_items" in payload.data:
             kind = MessageKind.REFUND
-        elif topic and event_id:
+        elif topic and event_id and (number or not topic.startswith(_OF_AN_ORDER)):
             kind = MessageKind.EVENT
             hint = {
                 "topic": topic,

@@ -44,6 +44,7 @@ REFUNDS: Final = "/channels/ec/aftersale/getaftersalelist"
 PAGE_SIZE: Final = 100
 MAX_PAGES: Final = 1000
 NARROWEST: Final = 60
+ABOUT_AN_ORDER: Final = "channels_ec_order"
 LISTED: Final = "listed"
 """The topic of a hint we write ourselves: an order was listed, but had no detail yet."""
 
@@ -188,6 +189,8 @@ class WeChatConnector(WeChatTelling):
         except (BadSignature, Unreadable):
             return (RawMessage(MessageKind.UNREADABLE, body),)
         number = event.channel_number or ""
+        if not number and event.topic.startswith(ABOUT_AN_ORDER):
+            return (RawMessage(MessageKind.UNREADABLE, body),)
         return (RawMessage(MessageKind.EVENT, body, number, event.event_id, event.occurred_at),)
 
     def acknowledge(self, request: WebhookRequest, *, duplicate: bool) -> WebhookReply:
