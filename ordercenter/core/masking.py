@@ -15,10 +15,10 @@ def mask_name(name: str) -> str:
 
 
 def mask_phone(phone: str) -> str:
-    """Hide the six digits before the last four of a number; keep what is masked already."""
+    """Keep the first three and the last two of a number; keep what is masked already."""
     if "*" in phone or len(phone) < 7:  # noqa: PLR2004
         return phone if "*" in phone else "*" * len(phone)
-    return f"{phone[:-10]}{phone[-10:-8] if len(phone) >= 11 else ''}******{phone[-2:]}"  # noqa: PLR2004
+    return f"{phone[:3] if len(phone) >= 11 else ''}******{phone[-2:]}"  # noqa: PLR2004
 
 
 def mask_numbers(text: str) -> str:
