@@ -29,7 +29,7 @@ _PERSONAL: Final = re.compile(
     r"receiver|recipient|consignee|addressee|contact|buyer|customer|person|user_?name|nick"
     r"|(?:first|last|full|real|given|family)_?name|mobile|phone|(?:^|_)tel(?:$|_|no|num|ephone)"
     r"|addr|street|detail_info|zip|oaid|hash_?code|encrypt|cipher|mask|id_?card|identity|passport"
-    r"|mail|birth|remark|memo|message|note|words|secret|token|password|^sign$|signature",
+    r"|e-?mail|birth|remark|memo|message|note|words|secret|token|password|^sign$|signature",
     re.IGNORECASE,
 )
 _PHONE: Final = re.compile(
@@ -38,13 +38,15 @@ _PHONE: Final = re.compile(
 _WORD: Final = re.compile(r"[!-~]{0,60}")
 _MOMENT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,15}(?:Z|[+-][0-9:]{4,6})?")
 _JSON_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|[{}\[\]]|[^"{}\[\]]+', re.DOTALL)
+_BARE: Final = re.compile(r"[^\s,:]+")
+_NUMBER: Final = re.compile(r"-?[0-9][0-9.eE+-]*")
 _IS_KEY: Final = re.compile(r"\s*:")
 _FORM: Final = re.compile(r"[\w.%\[\]-]+=[^&\s]*(?:&[\w.%\[\]-]+=[^&\s]*)*\s*\Z")
 _TAGGED: Final = re.compile(
     r"<([\w:.-]+)((?:\s[^<>]*)?)>([^<]*|<!\[CDATA\[.*?(?:\]\]>|\Z))", re.DOTALL
 )
 _ATTRIBUTE: Final = re.compile(r"([\w:.-]+)=(\"[^\"]*\"?|'[^']*'?)")
-_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
+_NOT_ASCII: Final = re.compile(r"(?:[^\x00-\x7f]|\\u[0-9a-fA-F]{4}|%[89a-fA-F][0-9a-fA-F])+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,30 +115,37 @@ def _veil(text: str, keys: Keys, *, depth: int) -> str:
 def _veil_json(text: str, keys: Keys, *, depth: int) -> str:
     """Walk the tokens; what is below a personal key is personal, however it is nested."""
     shown: list[str] = []
-    within = [False]
-    key = ""
+    above: list[tuple[bool, str]] = []
+    personal, key = False, ""
     for match in _JSON_TOKEN.finditer(text):
         piece = match[0]
         if piece in "{[":
-            within.append(within[-1] or keys.is_personal(key))
-            key = key if piece == "[" else ""
+            above.append((personal, key))
+            personal = personal or keys.is_personal(key)
         elif piece in "}]":
-            if len(within) > 1:
-                within.pop()
-        elif piece.startswith('"'):
-            if _IS_KEY.match(text, match.end()):
-                key = _unescaped(piece)
-                piece = _without_phones(piece)
-            elif within[-1] or keys.is_personal(key):
-                piece = f'"{HIDDEN}"'
-            else:
-                piece = _value(piece, key, keys, depth=depth)
-        elif within[-1] or keys.is_personal(key):
-            piece = re.sub(r"[\w.+-]*\d[\w.+-]*", HIDDEN, piece)
-        else:
+            personal, key = above.pop() if above else (False, "")
+        elif piece.startswith('"') and _IS_KEY.match(text, match.end()):
+            key = _unescaped(piece)
             piece = _without_phones(piece)
+        elif personal or keys.is_personal(key):
+            piece = f'"{HIDDEN}"' if piece.startswith('"') else _bare(piece, personal=True)
+        elif piece.startswith('"'):
+            piece = _value(piece, key, keys, depth=depth)
+        else:
+            piece = _bare(piece, personal=False)
         shown.append(piece)
     return "".join(shown)
+
+
+def _bare(piece: str, *, personal: bool) -> str:
+    """What stands outside of texts: literals, numbers, and what does not belong into JSON."""
+
+    def shown(match: re.Match[str]) -> str:
+        told = match[0]
+        is_number = not personal and _NUMBER.fullmatch(told)
+        return told if is_number or told in {"null", "true", "false"} else HIDDEN
+
+    return _without_phones(_BARE.sub(shown, piece))
 
 
 def _unescaped(token: str) -> str:
