@@ -29,6 +29,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     leave_database()
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Of two processes that share the tests, one takes a whole file, and one all of the browser.
+
+    The browser's tests come last of all, so that nothing follows them in their process.
+    """
+    group = "browser" if item.get_closest_marker("browser") else item.nodeid.split("::")[0]
+    item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last: the browser's event loop runs on in its thread, and no test
