@@ -19,7 +19,8 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import BaseConnector, make_client
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import (
     ConnectorError,
     Decrypted,
@@ -103,7 +104,7 @@ WORDS: Final[Mapping[Why, str]] = {
     Why.FOREIGN: "收件人密文与本店或本单不符，已停止并告警，请联系主管",
     Why.AUTH: "店铺授权失效，平台不提供明文，请联系 IT 重新授权",
     Why.LATER: "平台暂时没有答复，请稍后再试",
-    Why.UNSUPPORTED: "该平台没有收件人解密接口，请到平台后台查看",
+    Why.UNSUPPORTED: "本系统没有接入该平台的收件人解密，请到平台后台查看",
 }
 
 

@@ -278,7 +278,7 @@ def test_a_platform_that_opens_nothing_stops_the_label_with_words(
 ) -> None:
     hidden.shop.channel = "jd"
     hidden.shop.save()
-    with pytest.raises(RevealRefused, match="没有收件人解密接口"):
+    with pytest.raises(RevealRefused, match="没有接入该平台的收件人解密"):
         print_label(hidden, boss)
     assert sf.requests == []
 

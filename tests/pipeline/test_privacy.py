@@ -151,7 +151,7 @@ def test_looks_are_platform_calls_one_for_one() -> None:
 def test_a_platform_without_such_a_call_is_said_so() -> None:
     market = Market("JD01")
     order = market.order("JD01")
-    with connected(market.answer), pytest.raises(RevealRefused, match="没有收件人解密接口"):
+    with connected(market.answer), pytest.raises(RevealRefused, match="没有接入该平台的收件人解密"):
         look(order, User.objects.get(username="kefu"))
     assert Reveal.objects.get().outcome.startswith("unsupported")
 
