@@ -46,7 +46,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from channels_sync.connectors.base import (
+from channels_sync.connectors.field_map_checks import (
+    made_up_words,
+    misfits,
+    problems_of,
+    shape_problems,
+)
+from channels_sync.connectors.field_paths import Getter, getter_of, is_empty, opened, steps_of
+from channels_sync.connectors.values import (
     Node,
     boolean,
     china_time,
@@ -63,13 +70,6 @@ from channels_sync.connectors.base import (
     whole,
     yuan,
 )
-from channels_sync.connectors.field_map_checks import (
-    made_up_words,
-    misfits,
-    problems_of,
-    shape_problems,
-)
-from channels_sync.connectors.field_paths import Getter, getter_of, is_empty, opened, steps_of
 from channels_sync.contracts import Unreadable
 from ordercenter.core.money import FEN
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from channels_sync.connectors.base import loads_strict
+from channels_sync.connectors.strict_json import loads_strict
 
 _STEP: Final = re.compile(r"([^.\[\]?\s]+)((?:\[[0-9]{0,3}\])*)(\??)")
 Getter = Callable[[Mapping[str, Any]], Any]

@@ -11,7 +11,7 @@ from django.urls import resolve, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from channels_sync.connectors.base import endpoint
+from channels_sync.connectors.exchange import endpoint
 from channels_sync.contracts import Rejected
 from channels_sync.models import ShopCredential, SyncCursor
 from ordercenter.console.platforms import AUTO_MAP, PUSH_STOCK, TOKEN_FIELDS, Field, Kept, Platform

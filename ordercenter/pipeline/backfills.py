@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from channels_sync import services as channels
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import ConnectorError, Rejected, TryLater, Window
 from channels_sync.models import Backfill, InboxMessage
 from ordercenter.core.clock import now as clock_now

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from channels_sync import services as channels
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import Connector, ConnectorError, Rejected, Unsupported, Window
 from channels_sync.models import InboxMessage, Reconciliation, SyncCursor
 from ordercenter.core.clock import now as clock_now

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from channels_sync import services as channels
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from fulfillment import traces
 from fulfillment.carriers.account import speaking
 from fulfillment.contracts import Carrier, CarrierError, CarrierRejected

@@ -14,7 +14,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import BadSignature, ConnectorError, PlatformError, Tokens, Unsupported
 from channels_sync.line import keep_tokens
 from channels_sync.models import (

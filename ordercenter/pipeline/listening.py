@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import ConnectorError, RawMessage
 from channels_sync.models import InboxMessage, ShopCredential, SyncCursor
 from ordercenter.core.clock import now as clock_now

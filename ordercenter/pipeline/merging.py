@@ -14,7 +14,8 @@ from typing import Final
 from django.db import connection, transaction
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import BaseConnector, make_client
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.receivers import same_receiver
 from channels_sync.contracts import (
     Connector,

@@ -17,7 +17,7 @@ from django.db.models import Min
 
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import (
     Connector,
     ConnectorError,

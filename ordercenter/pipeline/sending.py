@@ -16,7 +16,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from channels_sync import outbox
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import (
     Connector,
     ConnectorError,

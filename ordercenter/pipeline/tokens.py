@@ -7,7 +7,7 @@ from typing import Final
 import httpx
 from django.db.models import Q
 
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import ConnectorError
 from channels_sync.models import ShopCredential
 from ordercenter.core.clock import now as clock_now

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.models import Backfill, ShopCredential, SyncCursor
 from ordercenter.catalog.models import Shop
 from ordercenter.core.policy import Role

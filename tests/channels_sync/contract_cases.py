@@ -16,7 +16,7 @@ import httpx
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import dump_compact, loads_page
+from channels_sync.connectors.strict_json import dump_compact, loads_page
 from channels_sync.contracts import OPEN_LINE, Connector, Line, ShopAccess, WebhookRequest
 from tests.channels_sync.platforms import NOW, PAYLOADS
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from channels_sync.connectors.base import make_client
 from channels_sync.connectors.douyin.connector import DouyinConnector
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import ShopAccess, Window
 from tests.channels_sync.platforms import Renewing, payload
 

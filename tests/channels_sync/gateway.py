@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 
 import httpx
 
-from channels_sync.connectors.base import BaseConnector, make_client
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import ConnectorError, Limit, OpenLine, ShopAccess
 
 NOW = datetime(2026, 3, 1, 1, 8, 7, tzinfo=UTC)

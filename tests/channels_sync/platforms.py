@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import httpx
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import Connector, OpenLine, ShopAccess, Window
 
 REFERENCE = Path(__file__).parent.parent / "data" / "reference"

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import httpx
 
-from channels_sync.connectors.base import BaseConnector, make_client
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import MessageKind, ShopAccess, Window
 from ordercenter.orders.contracts import OrderDraft
 from tests.channels_sync.gateway import Turns

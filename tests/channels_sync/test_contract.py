@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import dump_compact, loads_page, quantum_of
+from channels_sync.connectors.strict_json import dump_compact, loads_page
+from channels_sync.connectors.values import quantum_of
 from channels_sync.contracts import (
     AddressAnswer,
     Memo,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import (
     AddressAnswer,
     ConnectorError,

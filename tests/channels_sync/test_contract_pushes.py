@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from channels_sync.connectors.base import loads_page
+from channels_sync.connectors.strict_json import loads_page
 from channels_sync.contracts import BadSignature, MessageKind, WebhookRequest
 from tests.channels_sync.contract_cases import BY_CHANNEL, CASES, SECRET, Case, request
 from tests.channels_sync.platforms import NOW

@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors.base import dump_compact, make_client
 from channels_sync.connectors.crm import wire
 from channels_sync.connectors.crm.connector import CrmConnector
 from channels_sync.connectors.crm.wire import PAGE_SIZE
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.stamped import stamp_sign
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.jd.connector import JdConnector
 from channels_sync.contracts import Rejected, ShopAccess
 from tests.channels_sync.platforms import NOW

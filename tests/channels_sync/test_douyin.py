@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors.base import dump_compact
 from channels_sync.connectors.douyin.connector import DouyinConnector
 from channels_sync.connectors.douyin.wire import canonical, push_sign, sign, spi_sign
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,

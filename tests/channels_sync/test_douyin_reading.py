@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from channels_sync.connectors.base import dump_compact
 from channels_sync.connectors.douyin.connector import DouyinConnector
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.contracts import Document, ErrorClass, Unreadable
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft
 from tests.channels_sync.douyin_gateway import ACCESS, OK

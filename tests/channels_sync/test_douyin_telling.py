@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors.base import dump_compact
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.contracts import (
     VIRTUAL_CARRIER,
     AddressAnswer,

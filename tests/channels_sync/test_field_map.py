@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels_sync.connectors.base import Node, loads_strict
 from channels_sync.connectors.field_map import BadFieldMap, FieldMap, Fields
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import Unreadable
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.miniprogram.connector import MiniProgramConnector
 from channels_sync.contracts import (
     VIRTUAL_CARRIER,

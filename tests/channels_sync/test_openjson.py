@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.field_map import FieldMap
 from channels_sync.connectors.openjson.connector import OpenJsonConnector
 from channels_sync.connectors.openjson.templates import filled

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import dump_compact, loads_page
+from channels_sync.connectors.strict_json import dump_compact, loads_page
 from channels_sync.contracts import Connector, Document, Unreadable
 from channels_sync.documents import document_json
 from channels_sync.management.commands.read_payload import NOBODY

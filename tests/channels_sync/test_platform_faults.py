@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors import CONNECTORS, base
+from channels_sync.connectors import CONNECTORS, exchange
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,
@@ -197,7 +197,7 @@ def _read_request(peer: socket.socket) -> None:
 
 def ask(url: str, platform: PlatformType) -> TryLater:
     access = ShopAccess("t1", url, "key", "a-secret", "a-token")
-    with base.make_client() as client, pytest.raises(TryLater) as failure:
+    with exchange.make_client() as client, pytest.raises(TryLater) as failure:
         CONNECTORS[platform.channel](access, client, lambda: NOW).test()
     return failure.value
 
@@ -212,14 +212,14 @@ def test_an_answer_that_stops_half_way_is_thrown_away_whole(platform: PlatformTy
 
 
 def test_a_dripping_answer_is_cut_at_the_total_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "TOTAL_SECONDS", 0.3)
+    monkeypatch.setattr(exchange, "TOTAL_SECONDS", 0.3)
     drops = [b" "] * 100
     with gateway(HEAD + b"Content-Length: 200\r\n\r\n", *drops, pause=0.05) as url:
         assert ask(url, PLATFORMS[0]).error.code == "timeout"
 
 
 def test_an_answer_beyond_the_cap_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "MAX_REPLY_BYTES", 1000)
+    monkeypatch.setattr(exchange, "MAX_REPLY_BYTES", 1000)
     with gateway(HEAD + b"Content-Length: 5000\r\n\r\n" + b"x" * 2000, pause=5) as url:
         assert ask(url, PLATFORMS[0]).error.code == "bad_body"
 

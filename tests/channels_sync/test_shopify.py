@@ -12,9 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors.base import dump_compact, make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.shopify.connector import ShopifyConnector
 from channels_sync.connectors.shopify.wire import webhook_sign
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.contracts import (
     BadSignature,
     ErrorClass,

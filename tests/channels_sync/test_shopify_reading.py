@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from channels_sync.connectors.base import dump_compact
 from channels_sync.connectors.shopify.connector import ShopifyConnector
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.contracts import Document, ErrorClass, ShopAccess
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft
 from tests.channels_sync.platforms import payload

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.shopify import connector as shopify
 from channels_sync.connectors.shopify.connector import ShopifyConnector
 from channels_sync.connectors.shopify.wire import oauth_sign

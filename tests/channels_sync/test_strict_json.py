@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels_sync.connectors.base import (
+from channels_sync.connectors.strict_json import dump_compact, loads_page, loads_strict
+from channels_sync.connectors.values import (
     Node,
     boolean,
     china_time,
-    dump_compact,
     fen,
     id_text,
     line_ids,
-    loads_page,
-    loads_strict,
     optional_id,
     quantity,
     unix_milliseconds,

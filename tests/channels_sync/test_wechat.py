@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from channels_sync.connectors.base import dump_compact, make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.field_map import FieldMap
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.connectors.wechat import connector as wechat
 from channels_sync.connectors.wechat.connector import WeChatConnector
 from channels_sync.contracts import (

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.connectors.shopify.wire import oauth_sign
 from channels_sync.models import (
     Backfill,

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from ordercenter.pipeline import (
     backfills,
     completeness,

@@ -9,7 +9,7 @@ import pytest
 from django.db import IntegrityError, OperationalError, transaction
 
 from channels_sync import services as channels
-from channels_sync.connectors.base import dump_compact
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.contracts import MessageKind, RawMessage
 from channels_sync.models import InboxMessage
 from ordercenter.audit.models import AuditRecord

@@ -106,12 +106,12 @@ def test_a_test_says_what_is_wrong_and_changes_nothing(
             raise answer
         return httpx.Response(answer.status_code, content=answer.content)
 
-    before = SyncCursor.objects.values().get()
+    before: dict[str, Any] = dict(SyncCursor.objects.values().get())
     with connected(handler):
         tested = lines.test_connection(shop.pk, user=it)
     assert tested.error is not None
     assert tested.error.klass is klass
-    after = SyncCursor.objects.values().get()
+    after: dict[str, Any] = dict(SyncCursor.objects.values().get())
     changed = {name for name in before if before[name] != after[name]}
     assert changed <= {"broken", "open_until"}
 
@@ -194,11 +194,11 @@ def test_a_window_skipped_or_a_cursor_gone_back_is_found(shop: Shop) -> None:
 @pytest.mark.parametrize("what", ["pause", "resume", "set_mode", "keep_access", "reset_cursor"])
 def test_only_who_keeps_the_shops_touches_their_lines(shop: Shop, what: str) -> None:
     user = user_with(Role.WAREHOUSE_SUPERVISOR)
-    more: dict[str, Any] = {
+    given: dict[str, dict[str, Any]] = {
         "pause": {"reason": "x"},
         "set_mode": {"mode": "event", "interval_seconds": 60},
         "keep_access": {"base_url": "", "app_key": "", "options": {}, "secrets": {}},
         "reset_cursor": {"feed": "orders", "to": clock_now(), "reason": "x"},
-    }.get(what, {})
+    }
     with pytest.raises(NotAllowed):
-        getattr(lines, what)(shop.pk, **act(user), **more)
+        getattr(lines, what)(shop.pk, **act(user), **given.get(what, {}))

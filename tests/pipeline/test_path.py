@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from channels_sync.connectors.base import dump_compact
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.contracts import MessageKind, RawMessage
 from channels_sync.models import InboxMessage
 from channels_sync.services import store

@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from channels_sync import services as channels
-from channels_sync.connectors.base import make_client
+from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import (
     ErrorClass,
     MessageKind,
@@ -441,12 +441,12 @@ def test_an_order_of_each_platform_is_sold_read_packed_shipped_told_and_signed()
         later = clock_now() + 20 * MINUTE
         while couriers.ask_traces(now=later, quiet=timedelta(0)) != "0 new scans":
             pass
-    told = SalesOrder.objects.exclude(shop__channel="crm_webhook")
-    assert set(told.exclude(status="signed").values_list("status", flat=True)) <= {
+    heard = SalesOrder.objects.exclude(shop__channel="crm_webhook")
+    assert set(heard.exclude(status="signed").values_list("status", flat=True)) <= {
         "received", "mapped", "reserved", "cleared",
     }  # fmt: skip
-    assert told.filter(status="signed").count() >= 8
-    assert not Parcel.objects.filter(order__in=told).exclude(state="signed").exists()
+    assert heard.filter(status="signed").count() >= 8
+    assert not Parcel.objects.filter(order__in=heard).exclude(state="signed").exists()
 
 
 def send(order: SalesOrder) -> None:

@@ -7,15 +7,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    Node,
-    dump_compact,
-    loads_strict,
-    optional_id,
-)
 from channels_sync.connectors.crm import database, reading
 from channels_sync.connectors.crm.wire import CrmLine, crm_text, no_such_order
 from channels_sync.connectors.field_map import FieldMap, any_time
+from channels_sync.connectors.strict_json import dump_compact, loads_strict
+from channels_sync.connectors.values import Node, optional_id
 from channels_sync.contracts import (
     Census,
     Document,

@@ -14,7 +14,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from channels_sync.connectors.base import platform_error
+from channels_sync.connectors.exchange import platform_error
 from channels_sync.contracts import ErrorClass, PlatformError, Rejected, TryLater, Window
 
 PAGE_SIZE: Final = 500

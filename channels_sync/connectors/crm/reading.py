@@ -5,14 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from channels_sync.connectors.base import (
+from channels_sync.connectors.field_map import FieldMap, Fields
+from channels_sync.connectors.values import (
     Node,
     is_masked_text,
     line_ids,
     order_refund_state,
     quantum_of,
 )
-from channels_sync.connectors.field_map import FieldMap, Fields
 from channels_sync.contracts import Document, ErrorClass, PlatformError, Unreadable
 from ordercenter.orders.contracts import (
     ChannelStatus,

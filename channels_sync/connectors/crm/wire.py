@@ -11,23 +11,20 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from channels_sync.connectors.base import (
-    CHINA,
-    BaseConnector,
-    Node,
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.crm.reading import crm_error
+from channels_sync.connectors.exchange import (
     endpoint,
     exchange,
-    optional_id,
     parse_reply,
     platform_error,
     raise_refusal,
     reading_reply,
     refuse_client_error,
-    required_time,
 )
-from channels_sync.connectors.crm.reading import crm_error
 from channels_sync.connectors.field_map import any_time
 from channels_sync.connectors.stamped import stamp_sign, verify_stamped
+from channels_sync.connectors.values import CHINA, Node, optional_id, required_time
 from channels_sync.contracts import (
     ErrorClass,
     PlatformError,

@@ -8,19 +8,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    MAX_PUSHED,
-    Listing,
-    ListPage,
-    Node,
-    dump_compact,
-    loads_strict,
-    optional_id,
-    pull_backwards,
-    reading_reply,
-    slices,
-    unwrap,
-)
+from channels_sync.connectors.base import MAX_PUSHED
 from channels_sync.connectors.douyin.documents import read_document
 from channels_sync.connectors.douyin.reading import (
     is_address_check,
@@ -31,7 +19,11 @@ from channels_sync.connectors.douyin.reading import (
 )
 from channels_sync.connectors.douyin.telling import DouyinTelling
 from channels_sync.connectors.douyin.wire import push_sign
+from channels_sync.connectors.exchange import reading_reply
 from channels_sync.connectors.field_map import FieldMap
+from channels_sync.connectors.paging import Listing, ListPage, pull_backwards, slices
+from channels_sync.connectors.strict_json import dump_compact, loads_strict
+from channels_sync.connectors.values import Node, optional_id, unwrap
 from channels_sync.contracts import (
     BadSignature,
     Census,

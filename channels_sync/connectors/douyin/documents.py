@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from channels_sync.connectors.base import Node
 from channels_sync.connectors.douyin.reading import (
     is_address_check,
     read_event,
@@ -12,6 +11,7 @@ from channels_sync.connectors.douyin.reading import (
 )
 from channels_sync.connectors.douyin.wire import PARTLY_FAILED, error_of
 from channels_sync.connectors.field_map import FieldMap
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import Document, Unreadable
 
 PAGE_SIZE: Final = 100

@@ -9,15 +9,10 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from channels_sync.connectors.base import (
-    Node,
-    is_masked_text,
-    loads_strict,
-    order_refund_state,
-    text_of,
-)
 from channels_sync.connectors.douyin.wire import DouyinWire
 from channels_sync.connectors.field_map import FieldMap, Fields
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import Node, is_masked_text, order_refund_state, text_of
 from channels_sync.contracts import Unreadable
 from ordercenter.orders.contracts import (
     AddressChangeDraft,

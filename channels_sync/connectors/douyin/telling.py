@@ -10,16 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    Node,
-    loads_strict,
-    merged_note,
-    optional_id,
-    platform_error,
-    reading_reply,
-)
 from channels_sync.connectors.douyin.wire import DouyinWire, number_or_text
+from channels_sync.connectors.exchange import platform_error, reading_reply
 from channels_sync.connectors.receivers import Cipher, Opened, open_all, same_receiver
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import Node, merged_note, optional_id
 from channels_sync.contracts import (
     AddressAnswer,
     Decrypted,

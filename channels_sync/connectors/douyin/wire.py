@@ -6,9 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    BaseConnector,
-    Node,
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import (
     endpoint,
     exchange,
     parse_reply,
@@ -16,6 +15,7 @@ from channels_sync.connectors.base import (
     reading_reply,
     refuse_client_error,
 )
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import ErrorClass, Limit, PlatformError
 
 OK: Final = 10000

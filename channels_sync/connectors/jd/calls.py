@@ -6,10 +6,8 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
-from channels_sync.connectors.base import (
-    CHINA,
-    BaseConnector,
-    Node,
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import (
     Reply,
     endpoint,
     exchange,
@@ -20,6 +18,7 @@ from channels_sync.connectors.base import (
     refuse_client_error,
 )
 from channels_sync.connectors.jd.wire import classify, response_key, sign
+from channels_sync.connectors.values import CHINA, Node
 from channels_sync.contracts import Limit, Tokens, TryLater, Unreadable
 
 AUTH_URL: Final = "https://open-oauth.jd.com"

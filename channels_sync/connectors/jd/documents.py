@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from channels_sync.connectors.base import Node, loads_strict
 from channels_sync.connectors.field_map import FieldMap
 from channels_sync.connectors.jd.orders import read_order, read_refund
 from channels_sync.connectors.jd.wire import classify
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import Document, Unreadable
 
 

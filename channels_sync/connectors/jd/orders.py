@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from channels_sync.connectors.base import Node, is_masked_text, line_ids, order_refund_state
 from channels_sync.connectors.field_map import FieldMap, Fields
+from channels_sync.connectors.values import Node, is_masked_text, line_ids, order_refund_state
 from channels_sync.contracts import Unreadable
 from ordercenter.core.money import share_out
 from ordercenter.orders.contracts import (

@@ -2,12 +2,9 @@
 
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    merged_note,
-    require_refund_consent,
-    require_success,
-)
+from channels_sync.connectors.exchange import require_refund_consent, require_success
 from channels_sync.connectors.jd.calls import JdCalls
+from channels_sync.connectors.values import merged_note
 from channels_sync.contracts import (
     VIRTUAL_CARRIER,
     ErrorClass,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from channels_sync.connectors.base import CHINA, Node
+from channels_sync.connectors.values import CHINA, Node
 from channels_sync.contracts import ErrorClass, PlatformError
 
 SUCCESS: Final = frozenset({"0", "10100000", "success", ""})

@@ -8,9 +8,11 @@ than the CRM, the option ``wechat_url`` names it.
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import CHINA, Node, loads_strict, reading_reply
 from channels_sync.connectors.crm.connector import CrmConnector
+from channels_sync.connectors.exchange import reading_reply
 from channels_sync.connectors.field_map import FieldMap
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import CHINA, Node
 from channels_sync.connectors.wechat import reading as wechat
 from channels_sync.connectors.wechat.wire import WeChatLine
 from channels_sync.contracts import (

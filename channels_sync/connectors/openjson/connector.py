@@ -11,27 +11,23 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
-from channels_sync.connectors.base import (
-    CHINA,
-    MAX_PUSHED,
-    BaseConnector,
-    Node,
+from channels_sync.connectors.base import MAX_PUSHED, BaseConnector
+from channels_sync.connectors.exchange import (
     Reply,
-    dump_compact,
     endpoint,
     exchange,
-    loads_strict,
     parse_reply,
     platform_error,
     raise_refusal,
     reading_reply,
     refuse_client_error,
-    unwrap,
 )
 from channels_sync.connectors.field_map import FieldMap
 from channels_sync.connectors.openjson import reading
 from channels_sync.connectors.openjson.templates import filled
 from channels_sync.connectors.stamped import stamp_sign, verify_stamped
+from channels_sync.connectors.strict_json import dump_compact, loads_strict
+from channels_sync.connectors.values import CHINA, Node, unwrap
 from channels_sync.contracts import (
     Census,
     Document,

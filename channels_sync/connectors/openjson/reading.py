@@ -6,14 +6,14 @@ The packaged map speaks the vocabulary of our own webhook (``channels.md`` 7).
 from decimal import Decimal
 from typing import Any, Final
 
-from channels_sync.connectors.base import (
+from channels_sync.connectors.field_map import FieldMap, Fields
+from channels_sync.connectors.values import (
     Node,
     is_masked_text,
     line_ids,
     order_refund_state,
     quantum_of,
 )
-from channels_sync.connectors.field_map import FieldMap, Fields
 from channels_sync.contracts import Document, ErrorClass, PlatformError, Unreadable
 from ordercenter.orders.contracts import (
     ChannelStatus,

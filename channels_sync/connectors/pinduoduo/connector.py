@@ -7,20 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    Listing,
-    ListPage,
-    Node,
-    WithoutPush,
-    dump_compact,
-    id_text,
-    loads_strict,
-    pull_backwards,
-    reading_reply,
-    slices,
-    unwrap,
-)
+from channels_sync.connectors.base import WithoutPush
+from channels_sync.connectors.exchange import reading_reply
 from channels_sync.connectors.field_map import FieldMap
+from channels_sync.connectors.paging import Listing, ListPage, pull_backwards, slices
 from channels_sync.connectors.pinduoduo.documents import read_document
 from channels_sync.connectors.pinduoduo.messages import MessageLine, message_socket
 from channels_sync.connectors.pinduoduo.reading import read_event, read_order, read_refund
@@ -33,6 +23,8 @@ from channels_sync.connectors.pinduoduo.wire import (
     REFUNDS,
     message_path,
 )
+from channels_sync.connectors.strict_json import dump_compact, loads_strict
+from channels_sync.connectors.values import Node, id_text, unwrap
 from channels_sync.contracts import (
     Census,
     Document,

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from channels_sync.connectors.base import Node
 from channels_sync.connectors.field_map import FieldMap
 from channels_sync.connectors.pinduoduo.reading import (
     is_refund_detail,
@@ -20,6 +19,7 @@ from channels_sync.connectors.pinduoduo.wire import (
     REFUNDS,
     classify,
 )
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import Document, Unreadable
 
 

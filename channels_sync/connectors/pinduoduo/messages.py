@@ -21,7 +21,9 @@ from websockets.exceptions import (
 )
 from websockets.sync.client import ClientConnection, connect
 
-from channels_sync.connectors.base import Node, loads_strict, platform_error
+from channels_sync.connectors.exchange import platform_error
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import (
     ErrorClass,
     MessageKind,

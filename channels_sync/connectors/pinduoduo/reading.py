@@ -9,15 +9,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from channels_sync.connectors.base import (
-    Node,
-    is_masked_text,
-    line_ids,
-    loads_strict,
-    order_refund_state,
-)
 from channels_sync.connectors.field_map import FieldMap, Fields, Section
 from channels_sync.connectors.pinduoduo.wire import PinduoduoWire
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import Node, is_masked_text, line_ids, order_refund_state
 from channels_sync.contracts import Unreadable
 from ordercenter.core.money import share_out
 from ordercenter.orders.contracts import (

@@ -9,15 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    Node,
-    loads_strict,
-    merged_note,
-    optional_id,
-    platform_error,
-    reading_reply,
-    require_success,
-)
+from channels_sync.connectors.exchange import platform_error, reading_reply, require_success
 from channels_sync.connectors.pinduoduo.wire import (
     DECRYPT,
     EXTRA,
@@ -31,6 +23,8 @@ from channels_sync.connectors.pinduoduo.wire import (
     wire_text,
 )
 from channels_sync.connectors.receivers import Cipher, Opened, open_all, same_receiver
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import Node, merged_note, optional_id
 from channels_sync.contracts import (
     Decrypted,
     DecryptRequest,

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from channels_sync.connectors.base import (
-    BaseConnector,
-    Node,
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import (
     endpoint,
     exchange,
     parse_reply,
@@ -18,6 +17,7 @@ from channels_sync.connectors.base import (
     reading_reply,
     refuse_client_error,
 )
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import ErrorClass, Limit, PlatformError, TryLater
 
 ORDERS: Final = "pdd.order.number.list.increment.get"

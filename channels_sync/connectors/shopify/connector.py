@@ -10,13 +10,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    Node,
-    china_time,
-    dump_compact,
-    loads_strict,
-    reading_reply,
-)
+from channels_sync.connectors.exchange import reading_reply
 from channels_sync.connectors.field_map import FieldMap
 from channels_sync.connectors.shopify import queries, reading
 from channels_sync.connectors.shopify.telling import ShopifyTelling
@@ -31,6 +25,8 @@ from channels_sync.connectors.shopify.wire import (
     number_of,
     rows_of,
 )
+from channels_sync.connectors.strict_json import dump_compact, loads_strict
+from channels_sync.connectors.values import Node, china_time
 from channels_sync.contracts import (
     Census,
     Document,

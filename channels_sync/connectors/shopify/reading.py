@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, TypeGuard
 
-from channels_sync.connectors.base import (
-    Node,
-    order_refund_state,
-    quantum_of,
-    yuan,
-)
 from channels_sync.connectors.field_map import FieldMap, Fields
 from channels_sync.connectors.shopify.queries import DETAIL_METHOD, LIST_METHOD
 from channels_sync.connectors.shopify.wire import error_of, no_such_order, number_of, rows_of
+from channels_sync.connectors.values import Node, order_refund_state, quantum_of, yuan
 from channels_sync.contracts import Document, Unreadable
 from ordercenter.orders.contracts import (
     ChannelStatus,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import Node, merged_note, platform_error, reading_reply
+from channels_sync.connectors.exchange import platform_error, reading_reply
 from channels_sync.connectors.shopify import queries
 from channels_sync.connectors.shopify.wire import (
     IDEMPOTENT_FROM,
@@ -16,6 +16,7 @@ from channels_sync.connectors.shopify.wire import (
     refused,
     rows_of,
 )
+from channels_sync.connectors.values import Node, merged_note
 from channels_sync.contracts import (
     VIRTUAL_CARRIER,
     Memo,

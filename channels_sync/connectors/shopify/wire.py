@@ -14,21 +14,19 @@ from http import HTTPStatus
 from typing import Any, ClassVar, Final
 from urllib.parse import urlencode, urlsplit
 
-from channels_sync.connectors.base import (
-    BaseConnector,
-    Node,
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import (
     Reply,
-    dump_compact,
     endpoint,
     exchange,
-    optional_id,
     parse_reply,
     platform_error,
     raise_refusal,
     reading_reply,
     refuse_client_error,
-    text_of,
 )
+from channels_sync.connectors.strict_json import dump_compact
+from channels_sync.connectors.values import Node, optional_id, text_of
 from channels_sync.contracts import (
     BadSignature,
     Budget,

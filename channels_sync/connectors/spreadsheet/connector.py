@@ -14,16 +14,15 @@ from functools import lru_cache
 from typing import Any, ClassVar, Final, NoReturn
 from zoneinfo import ZoneInfo
 
-from channels_sync.connectors.base import (
+from channels_sync.connectors.base import BaseConnector, WithoutPush
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import (
     FIRST_YEAR,
     LAST_YEAR,
     MAX_MONEY,
-    BaseConnector,
     Node,
-    WithoutPush,
     id_text,
     is_masked_text,
-    loads_strict,
     quantity,
     yuan,
 )

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 from urllib.parse import unquote, urlencode
 
-from channels_sync.connectors.base import (
-    BaseConnector,
-    Node,
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import (
     Reply,
     endpoint,
     exchange,
@@ -18,6 +17,7 @@ from channels_sync.connectors.base import (
     refuse_client_error,
 )
 from channels_sync.connectors.taobao.wire import china_text, classify, response_key, sign
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import Limit, Tokens, TryLater, Unreadable
 
 AUTH_URL: Final = "https://oauth.taobao.com"

@@ -10,26 +10,18 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    Listing,
-    ListPage,
-    Node,
-    WithoutPush,
-    dump_compact,
-    id_text,
-    loads_strict,
-    pull_backwards,
-    reading_reply,
-    slices,
-    unwrap,
-)
+from channels_sync.connectors.base import WithoutPush
+from channels_sync.connectors.exchange import reading_reply
 from channels_sync.connectors.field_map import FieldMap
+from channels_sync.connectors.paging import Listing, ListPage, pull_backwards, slices
+from channels_sync.connectors.strict_json import dump_compact, loads_strict
 from channels_sync.connectors.taobao import documents
 from channels_sync.connectors.taobao.messages import TaobaoMessages
 from channels_sync.connectors.taobao.orders import read_refund, read_trade
 from channels_sync.connectors.taobao.privacy import TaobaoPrivacy
 from channels_sync.connectors.taobao.telling import TaobaoTelling
 from channels_sync.connectors.taobao.wire import china_text
+from channels_sync.connectors.values import Node, id_text, unwrap
 from channels_sync.contracts import (
     Census,
     Document,

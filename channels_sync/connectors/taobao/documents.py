@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from channels_sync.connectors.base import Node, loads_strict
 from channels_sync.connectors.field_map import FieldMap, Fields
+from channels_sync.connectors.strict_json import loads_strict
 from channels_sync.connectors.taobao.orders import CHANNEL, read_refund, read_trade
 from channels_sync.connectors.taobao.wire import classify
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import Document, ErrorClass, PlatformError, Unreadable
 from ordercenter.orders.contracts import EventDraft
 

@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import Node, dump_compact, reading_reply, unwrap
+from channels_sync.connectors.exchange import reading_reply
+from channels_sync.connectors.strict_json import dump_compact
 from channels_sync.connectors.taobao.calls import TaobaoCalls
 from channels_sync.connectors.taobao.documents import read_event
+from channels_sync.connectors.values import Node, unwrap
 from channels_sync.contracts import MessageKind, RawMessage, Unreadable, Unsupported
 
 PERMIT: Final = "taobao.tmc.user.permit"

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
-from channels_sync.connectors.base import Node, platform_error, reading_reply
+from channels_sync.connectors.exchange import platform_error, reading_reply
 from channels_sync.connectors.taobao.calls import TaobaoCalls
 from channels_sync.connectors.taobao.documents import merge_groups
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import (
     ConnectorError,
     Decrypted,

@@ -5,15 +5,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from channels_sync.connectors.base import (
-    Node,
-    byte_length,
-    merged_note,
-    reading_reply,
-    require_success,
-)
+from channels_sync.connectors.exchange import reading_reply, require_success
 from channels_sync.connectors.taobao.calls import TaobaoCalls
 from channels_sync.connectors.taobao.wire import china_text
+from channels_sync.connectors.values import Node, byte_length, merged_note
 from channels_sync.contracts import (
     VIRTUAL_CARRIER,
     ErrorClass,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from channels_sync.connectors.base import CHINA, Node
+from channels_sync.connectors.values import CHINA, Node
 from channels_sync.contracts import ErrorClass, PlatformError
 
 AUTH_CODES: Final = frozenset({"22", "23", "24", "25", "26", "27", "28", "29", "30", "31"})

@@ -9,15 +9,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    JSON_PUSHES,
-    Node,
-    dump_compact,
-    loads_strict,
-    platform_error,
-    reading_reply,
-)
+from channels_sync.connectors.base import JSON_PUSHES
+from channels_sync.connectors.exchange import platform_error, reading_reply
 from channels_sync.connectors.field_map import FieldMap
+from channels_sync.connectors.strict_json import dump_compact, loads_strict
+from channels_sync.connectors.values import Node
 from channels_sync.connectors.wechat import pushes, reading
 from channels_sync.connectors.wechat.telling import REFUND, WeChatTelling
 from channels_sync.contracts import (

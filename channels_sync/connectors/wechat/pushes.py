@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-from channels_sync.connectors.base import Node, loads_strict
+from channels_sync.connectors.strict_json import loads_strict
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import BadSignature, ShopAccess, Unreadable, WebhookRequest
 
 logger = logging.getLogger(__name__)

@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from channels_sync.connectors.base import (
+from channels_sync.connectors.field_map import FieldMap, Fields
+from channels_sync.connectors.values import (
     Node,
     is_masked_text,
     line_ids,
     optional_id,
     order_refund_state,
 )
-from channels_sync.connectors.field_map import FieldMap, Fields
 from channels_sync.connectors.wechat.wire import wechat_error
 from channels_sync.contracts import Document, Unreadable
 from ordercenter.orders.contracts import (

@@ -3,15 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    Node,
-    line_ids,
-    merged_note,
-    optional_id,
-    platform_error,
-    reading_reply,
-    require_refund_consent,
-)
+from channels_sync.connectors.exchange import platform_error, reading_reply, require_refund_consent
+from channels_sync.connectors.values import Node, line_ids, merged_note, optional_id
 from channels_sync.connectors.wechat.reading import line_key
 from channels_sync.connectors.wechat.wire import WeChatLine, refused
 from channels_sync.contracts import (

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.base import (
-    BaseConnector,
-    Node,
-    dump_compact,
+from channels_sync.connectors.base import BaseConnector
+from channels_sync.connectors.exchange import (
     endpoint,
     exchange,
     parse_reply,
@@ -17,6 +15,8 @@ from channels_sync.connectors.base import (
     reading_reply,
     refuse_client_error,
 )
+from channels_sync.connectors.strict_json import dump_compact
+from channels_sync.connectors.values import Node
 from channels_sync.contracts import ErrorClass, PlatformError, Rejected, Tokens, TryLater
 
 TOKEN_PATH: Final = "/cgi-bin/stable_token"  # noqa: S105 - a path

@@ -11,8 +11,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
 from channels_sync.connectors import CONNECTORS
-from channels_sync.connectors.base import ConnectorFactory, loads_strict
+from channels_sync.connectors.base import ConnectorFactory
 from channels_sync.connectors.field_map import BadFieldMap, FieldMap
+from channels_sync.connectors.strict_json import loads_strict
 from channels_sync.contracts import Connector, ErrorClass, PlatformError, ShopAccess, Unreadable
 from channels_sync.documents import document_json, error_json
 
