@@ -568,6 +568,8 @@ class Market:
     def _order(self, wish: Wish, at: float) -> Order:
         channel = self.book.shops[wish.shop].channel
         number = NUMBERS[channel](self, at)
+        while self.book.get(wish.shop, number) is not None:  # hundreds of one second do meet
+            number = NUMBERS[channel](self, at)
         lines = [self._line(wish, offer, pieces) for offer, pieces in wish.goods]
         gifts = self._gifts(wish)
         outside = channel in GIFTS_OUTSIDE or (channel == "taobao" and self.random.random() < 0.5)

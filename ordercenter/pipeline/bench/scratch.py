@@ -18,17 +18,18 @@ PLENTY: Final = 10_000_000
 
 
 @contextmanager
-def scratch_database() -> Iterator[None]:
+def scratch_database(*, sandbox_url: str = "http://127.0.0.1:9") -> Iterator[None]:
     """Work in an empty, migrated database with the demo seller and more stock than needed.
 
-    On the server of the installation, with its own durability settings; gone afterwards.
+    The shops' platforms lie at ``sandbox_url``, by default nowhere. On the server of the
+    installation, with its own durability settings; gone afterwards.
     """
     usual = connection.settings_dict["NAME"]
     connection.settings_dict["TEST"]["NAME"] = NAME
     _clear()
     connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
-        demo.load(SELLER, sandbox_url="http://127.0.0.1:9", password="bench-only")  # noqa: S106 - gone with the database
+        demo.load(SELLER, sandbox_url=sandbox_url, password="bench-only")  # noqa: S106 - gone with the database
         places = VirtualWarehouse.objects.values_list("pk", flat=True)
         skus = list(Sku.objects.values_list("pk", flat=True))
         for place in places:

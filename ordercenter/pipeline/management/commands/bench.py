@@ -1,56 +1,116 @@
 """Measure the hot paths beside their baselines in one run."""
 
 import json
-from typing import Any
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ordercenter.pipeline.bench import ingest, reserve, wall
+from ordercenter.pipeline.bench import hooks, ingest, poll, replay, reserve, wall
 from ordercenter.pipeline.bench.scratch import durability, scratch_database
 
-NAMES = ("ingest", "reserve_hot", "wall")
+Options = Mapping[str, Any]
+
+
+def _ingest(options: Options) -> dict[str, Any]:
+    with scratch_database():
+        found = ingest.run(
+            orders=options["orders"] or 20_000,
+            batch=options["batch"],
+            rounds=options["rounds"] or 5,
+            workers=options["workers"],
+        )
+        return found | {"settings": durability()}
+
+
+def _reserve_hot(options: Options) -> dict[str, Any]:
+    with scratch_database():
+        found = reserve.run(orders=options["orders"] or 20_000, rounds=options["rounds"] or 5)
+        return found | {"settings": durability()}
+
+
+def _wall(options: Options) -> dict[str, Any]:
+    return wall.run(url=options["url"], count=options["pushes"], rate=options["rate"] or 4.0)
+
+
+def _poll(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
+    return poll.run(
+        channels=options["channels"] or ["taobao", "douyin"],
+        orders=options["orders"] or (250 if quick else 10_000),
+        rounds=options["rounds"] or (1 if quick else 3),
+    )
+
+
+def _push(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
+    return hooks.run(
+        seconds=options["seconds"] or (4 if quick else 60),
+        rate=options["rate"] or 20.0,
+        flat_seconds=1 if quick else 10,
+        rounds=options["rounds"] or (1 if quick else 3),
+    )
+
+
+def _replay(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
+    return replay.run(
+        orders=options["orders"] or (100 if quick else 23_000),
+        hours=2 if quick else 23,
+        rate=options["rate"] or 4.0,
+        seconds=options["seconds"] or (10 if quick else 120),
+        say=lambda words: sys.stderr.write(f"{words}\n"),
+    )
+
+
+MEASURES: Final[Mapping[str, Callable[[Options], dict[str, Any]]]] = {
+    "ingest": _ingest,
+    "reserve_hot": _reserve_hot,
+    "wall": _wall,
+    "poll": _poll,
+    "push": _push,
+    "replay": _replay,
+}
+LEAST_A_ROUND: Final = 100
 
 
 class Command(BaseCommand):
     help = "在独立的临时数据库里测量关键路径，与同一次运行的基线对比"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("names", nargs="+", choices=NAMES)
-        parser.add_argument("--orders", type=int, default=20_000)
-        parser.add_argument("--batch", type=int, default=500)
-        parser.add_argument("--rounds", type=int, default=5)
-        parser.add_argument("--workers", type=int, default=2)
-        parser.add_argument("--url", default="http://127.0.0.1:8000", help="wall：运行中的演示系统")
-        parser.add_argument("--pushes", type=int, default=200)
-        parser.add_argument("--rate", type=float, default=4.0)
-        parser.add_argument("--json", action="store_true", dest="as_json")
+        add = parser.add_argument
+        add("names", nargs="+", choices=list(MEASURES))
+        add("--quick", action="store_true", help="poll、push、replay：小规模，只看能否跑通")
+        add("--orders", type=int, help="订单数，缺省由各项决定")
+        add("--batch", type=int, default=500)
+        add("--rounds", type=int, help="轮数，取中位数")
+        add("--workers", type=int, default=2)
+        add("--channels", nargs="+", choices=poll.CHANNELS, help="poll：哪些平台")
+        add("--url", default="http://127.0.0.1:8000", help="wall：运行中的演示系统")
+        add("--pushes", type=int, default=200)
+        add("--rate", type=float, help="wall、push、replay：每秒几单，缺省 4、20、4")
+        add("--seconds", type=float, help="push、replay：每段测多少秒")
+        add("--json", action="store_true", dest="as_json")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["orders"] < options["rounds"] * 100:
+        if options["orders"] and options["orders"] < (options["rounds"] or 1) * LEAST_A_ROUND:
             raise CommandError("--orders 太少，每轮至少 100 单")
-        found: dict[str, Any] = {}
-        for name in options["names"]:
-            if name == "wall":
-                found[name] = wall.run(
-                    url=options["url"], count=options["pushes"], rate=options["rate"]
-                )
-                continue
-            with scratch_database():
-                found[name] = self.measure(name, options) | {"settings": durability()}
+        found = {name: MEASURES[name](options) for name in options["names"]}
+        for figures in found.values():
+            figures["cores"] = os.cpu_count()
         if options["as_json"]:
             self.stdout.write(json.dumps(found, ensure_ascii=False))
             return
         for name, figures in found.items():
             self.stdout.write(name)
-            for key, value in figures.items():
-                self.stdout.write(f"  {key:40} {value}")
+            self._show(figures, 2)
 
-    def measure(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
-        if name == "reserve_hot":
-            return reserve.run(orders=options["orders"], rounds=options["rounds"])
-        return ingest.run(
-            orders=options["orders"],
-            batch=options["batch"],
-            rounds=options["rounds"],
-            workers=options["workers"],
-        )
+    def _show(self, figures: Mapping[str, Any], depth: int) -> None:
+        for key, value in figures.items():
+            if isinstance(value, dict) and key != "settings":
+                self.stdout.write(f"{'':{depth}}{key}")
+                self._show(value, depth + 2)
+            else:
+                self.stdout.write(f"{'':{depth}}{key:40} {value}")

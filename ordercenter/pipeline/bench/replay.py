@@ -1,0 +1,227 @@
+"""A platform replays a whole day while the shop goes on selling: duplicates, and live delay.
+
+The sandbox sells a day, hour by hour of its platforms' clocks; it is taken in once, by pushes
+and a back-fill of every shop. Then live orders come at a steady rate: first alone, then while
+every push of the day comes again as a new event and a back-fill reads the whole day again.
+
+* ``alone`` and ``beside_replay``: seconds from the first message of a live order (its push, its
+  hint, its row of a poll) to its order row, as another connection sees it.
+* ``duplicates``: orders that are there twice, and whatever else the sandbox's books and ours do
+  not agree on.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import psycopg
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import Max
+
+from channels_sync.connectors import CONNECTORS
+from channels_sync.models import Backfill, InboxMessage
+from ordercenter.catalog.models import Shop
+from ordercenter.core.actor import Actor
+from ordercenter.core.clock import now as clock_now
+from ordercenter.core.live import connection_parameters
+from ordercenter.core.policy import Role
+from ordercenter.orders.models import SalesOrder
+from ordercenter.pipeline import lines
+from ordercenter.pipeline.bench.crew import Crew, Desk, crew
+from ordercenter.pipeline.bench.lean import spread
+from ordercenter.pipeline.bench.scratch import durability
+from ordercenter.pipeline.drill import books
+from ordercenter.pipeline.invariants.run import run_all
+
+SKEWED: Final = ("taobao", "jd", "pinduoduo", "douyin", "shopify")
+"""Platforms whose lists can be asked for the past; the others' orders are all of now."""
+LOOK: Final = 0.1
+SAY_EVERY: Final = 15
+QUIET_SECONDS: Final = 3.0
+SETTLE_SECONDS: Final = 1800.0
+AFTER_SECONDS: Final = 30.0
+"""What was told of in time has its row by then, or the figure misses the slowest; the rest of
+the books shows whether any is missing for good."""
+ID_SLACK: Final = 2000
+Say = Callable[[str], object]
+WORKERS: Final = ("work", "queue", "listen")
+
+
+def run(*, orders: int, hours: int, rate: float, seconds: float, say: Say) -> dict[str, Any]:
+    """Take ``orders`` of so many hours in, replay them; live orders at ``rate``, alone for
+    ``seconds``.
+
+    It takes many minutes: ``say`` hears how far it has come.
+    """
+    with crew() as hands:
+        hands.start("sandbox", "web")
+        desk = Desk(hands.sandbox)
+        try:
+            found = _measure(
+                hands, desk, orders=orders, hours=hours, rate=rate, seconds=seconds, say=say
+            )
+        finally:
+            desk.close()
+        return found | {"settings": durability()}
+
+
+def _measure(
+    hands: Crew, desk: Desk, *, orders: int, hours: int, rate: float, seconds: float, say: Say
+) -> dict[str, Any]:
+    span = timedelta(hours=hours + 1)
+    since = time.time() - span.total_seconds()
+    _sell_a_day(desk, orders, hours)
+    say(f"{orders} orders sold")
+    began = time.perf_counter()
+    hands.start(*WORKERS)
+    _read_again(span)
+    _settle(hands)
+    taken_in = time.perf_counter() - began
+    before = SalesOrder.objects.count()
+    say(f"{before} orders taken in after {taken_in:.0f} s")
+    alone = _live(desk, hands, rate=rate, seconds=seconds, over=_at_once, say=say)
+    say(f"alone: {alone['delay_seconds']}")
+    known = InboxMessage.objects.count()
+    began = time.perf_counter()
+    told = desk.post("/control/replay", shop="*", since=since, as_is=False)
+    _read_again(span)
+    beside = _live(desk, hands, rate=rate, seconds=seconds, over=_replayed, say=say)
+    replayed = time.perf_counter() - began
+    say(f"beside the replay: {beside['delay_seconds']}")
+    _settle(hands)
+    compared = books.compare(hands.sandbox).as_json()
+    broken = [f"{one.code}: {one.broken[0]}" for one in run_all() if one.broken]
+    return {
+        "orders_of_the_day": before,
+        "taken_in_seconds": round(taken_in, 1),
+        "live_rate_per_second": rate,
+        "replayed_messages": told,
+        "replay_seconds": round(replayed, 1),
+        "inbox_messages_of_the_replay": InboxMessage.objects.count() - known,
+        "alone": alone,
+        "beside_replay": beside,
+        "duplicates": compared["doubled"],
+        "books_equal": compared["equal"],
+        "books_differ_in": compared["shown"],
+        "invariants_broken": broken,
+    }
+
+
+class _Watch:
+    """Notes when each new order row could first be seen from outside."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, datetime] = {}
+        self._floor: int = SalesOrder.objects.aggregate(last=Max("pk"))["last"] or 0
+        self._parameters = connection_parameters() | {"autocommit": True}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        with psycopg.connect(**self._parameters) as line:
+            while not self._stop.wait(LOOK):
+                # Rows do not come to light in the order of their ids.
+                low = max([self._floor, *self.seen]) - ID_SLACK
+                rows = line.execute(
+                    "SELECT id FROM orders_salesorder WHERE id > %s", [max(self._floor, low)]
+                ).fetchall()
+                now = clock_now()
+                for (pk,) in rows:
+                    self.seen.setdefault(pk, now)
+
+    def delays(self, *, until: datetime) -> list[float]:
+        """Seconds from an order's first message to its row; of those told of by ``until``."""
+        self._stop.set()
+        self._thread.join()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT o.id, min(m.received_at) FROM orders_salesorder o "
+                "JOIN channels_sync_inboxmessage m ON m.shop_id = o.shop_id "
+                "AND m.channel_number = o.channel_number WHERE o.id = ANY(%s) GROUP BY o.id",
+                [list(self.seen)],
+            )
+            told = cursor.fetchall()
+        return [(self.seen[pk] - at).total_seconds() for pk, at in told if at <= until]
+
+
+def _live(
+    desk: Desk, hands: Crew, *, rate: float, seconds: float, over: Callable[[], bool], say: Say
+) -> dict[str, Any]:
+    """Sell at ``rate`` for ``seconds`` and until it is ``over``; how long the orders took."""
+    watch, said = _Watch(), 0
+    began = time.monotonic()
+    desk.post("/control/rate", rate=rate, trouble=0.0)
+    while (gone := time.monotonic() - began) < seconds or not over():
+        hands.check()
+        if int(gone) > said:
+            said = int(gone) + SAY_EVERY
+            say(f"{gone:.0f} s: {_open_work()} messages and back-fills wait")
+        if gone > SETTLE_SECONDS:
+            message = f"figure void: {_open_work()} messages and back-fills still wait"
+            raise RuntimeError(message)
+        time.sleep(LOOK * 5)
+    desk.post("/control/rate", rate=0.0)
+    end = clock_now()
+    time.sleep(AFTER_SECONDS)
+    waited = watch.delays(until=end)
+    return {"orders": len(waited), "seconds": round(gone, 1), "delay_seconds": spread(waited)}
+
+
+def _sell_a_day(desk: Desk, orders: int, hours: int) -> None:
+    """Sell it in hourly lots, each when the platforms' clocks stood so many hours ago."""
+    each = -(-orders // hours)
+    for hour in range(hours, 0, -1):
+        for channel in SKEWED:
+            desk.post(
+                "/control/fault", platform=channel, kind="clock_skew", share=1.0,
+                offset=-3600 * hour,
+            )  # fmt: skip
+        desk.sell(min(each, orders - each * (hours - hour)), at_once=True)
+    desk.post("/control/fault", platform="*", kind="none")
+
+
+def _read_again(span: timedelta) -> None:
+    """Ask for a back-fill of the whole day (``span``), of every shop that can be asked."""
+    user = User.objects.filter(groups__name=Role.IT.value, is_active=True)[0]
+    now = clock_now()
+    for shop in Shop.objects.all():
+        if CONNECTORS[shop.channel].feeds:
+            lines.ask_backfill(
+                shop.pk, start=now - span, end=now, user=user,
+                actor=Actor.person(user), reason="bench replay",
+            )  # fmt: skip
+
+
+def _open_work() -> int:
+    inbox = InboxMessage.objects.filter(state__in=["new", "leased"]).count()
+    return inbox + Backfill.objects.filter(state__in=["waiting", "running"]).count()
+
+
+def _at_once() -> bool:
+    return True
+
+
+def _replayed() -> bool:
+    """Whether the back-fills are through and nothing told again waits."""
+    waiting = InboxMessage.objects.filter(
+        state__in=["new", "leased"], lane=InboxMessage.Lane.BULK
+    ).count()
+    return not waiting and not Backfill.objects.filter(state__in=["waiting", "running"]).exists()
+
+
+def _settle(hands: Crew) -> None:
+    """Wait until everything is worked off and stays so. Raises RuntimeError if it does not."""
+    until = time.monotonic() + SETTLE_SECONDS
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < QUIET_SECONDS:
+        hands.check()
+        if _open_work():
+            quiet_since = time.monotonic()
+        if time.monotonic() > until:
+            message = f"figure void: {_open_work()} messages and back-fills still wait"
+            raise RuntimeError(message)
+        time.sleep(LOOK * 5)
