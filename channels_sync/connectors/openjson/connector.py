@@ -54,6 +54,8 @@ from channels_sync.contracts import (
 from ordercenter.orders.contracts import EventDraft, OrderDraft, RefundDraft
 
 MAX_PAGES: Final = 1_000
+MAX_ROWS: Final = 10_000
+"""More rows than this are no page."""
 KINDS: Final[Mapping[str, MessageKind]] = {
     "orders": MessageKind.ORDER,
     "refunds": MessageKind.REFUND,
@@ -177,6 +179,8 @@ class OpenJsonConnector(BaseConnector):
                 cursor = page.text("next_cursor")
                 default = bool(cursor) or (by_number and bool(rows))
                 has_next = page.boolean("has_next", default=default)
+            if len(rows) > MAX_ROWS or not self._says_something(answer, feed):
+                raise TryLater(platform_error("bad_body", "对方系统的答复里没有可用的列表"))
             seen.update(map(dump_compact, rows))
             yield number, rows
             if not has_next:
@@ -189,6 +193,13 @@ class OpenJsonConnector(BaseConnector):
         if total is not None and len(seen) < total:
             words = f"对方系统称有 {total} 条，分页只给出 {len(seen)} 条"
             raise TryLater(platform_error("incomplete", words))
+
+    def _says_something(self, answer: Node, feed: str) -> bool:
+        """Whether an answer is one of the system's at all: what names no list may be an empty
+        one, but then something else in it is known."""
+        page = self.field_map.section("page").over(answer)
+        told = page.raw(feed) is not None or any(map(page.given, ("total", "has_next")))
+        return told or self.field_map.section("answer").over(answer).given("code")
 
     def _message(self, kind: MessageKind, row: Any, event_id: str = "") -> RawMessage:
         node = Node(row if isinstance(row, Mapping) else {})

@@ -103,6 +103,8 @@ class WeChatConnector(WeChatTelling):
         next_key = ""
         for _page in range(MAX_PAGES):
             answer = self.post(path, {**asked, "next_key": next_key})
+            if not {"errcode", "has_more", key} & answer.data.keys():
+                raise TryLater(platform_error("bad_body", "微信的答复里没有列表"))
             with reading_reply():
                 found = reading.ids(answer, key)
                 has_more = answer.boolean("has_more")
