@@ -273,3 +273,12 @@ def test_each_kind_can_be_had_on_demand(bench: Bench, kind: str) -> None:
 
 def test_a_trouble_a_platform_cannot_show_is_refused(bench: Bench) -> None:
     assert "平台看不出" in bench.control("sell", trouble="same_ip", shop="TB01")["error"]
+
+
+def test_two_orders_of_one_second_have_two_numbers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter(["000001", "000001", "000001", "000002"])
+    monkeypatch.setattr(type(bench.market), "_digits", lambda *_: next(drawn))
+    numbers = [bench.market.sell("", shop="CR01")[0].number[-6:] for _ in range(2)]
+    assert numbers == ["000001", "000002"]

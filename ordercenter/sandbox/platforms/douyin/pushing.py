@@ -84,7 +84,7 @@ class Pusher:
         facts = {"shop": shop.code, "number": order.number, "topic": tag, "id": msg_id}
 
         def renewed(again: str) -> Push:
-            return self._push(order, tag, f"{mark}-{digest(again, length=12)}", data)
+            return self._push(order, tag, f"{mark}-{digest(again, length=8)}", data)
 
         url = hook(self.center_url, "douyin", shop.code)
         return Push(url, body, lambda: headers, taken, facts, renewed)
