@@ -450,6 +450,10 @@ class InboxMessage(models.Model):
                 condition=Q(state__in=["new", "leased"]),
             ),
             models.Index(fields=["id"], name="message_dead", condition=Q(state="dead")),
+            models.Index(
+                fields=["shop", "channel_number"], name="message_of_order",
+                condition=Q(kind="order"),
+            ),
         ]
 
     def __str__(self) -> str:

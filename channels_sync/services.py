@@ -136,6 +136,18 @@ def lease(message_ids: Collection[int], *, now: datetime) -> None:
     )
 
 
+def told_since(shop_id: int, numbers: Collection[str]) -> dict[str, datetime]:
+    """When each of these orders was last told by its platform, whole; those never told are not
+    in it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT channel_number, max(received_at) FROM channels_sync_inboxmessage "
+            "WHERE shop_id = %s AND kind = 'order' AND channel_number = ANY(%s) GROUP BY 1",
+            [shop_id, list(numbers)],
+        )
+        return dict(cursor.fetchall())
+
+
 def postpone(message_ids: Collection[int], reason: str, *, until: datetime) -> None:
     """Let messages wait until then; it is no failure of theirs."""
     InboxMessage.objects.filter(pk__in=message_ids).update(

@@ -99,7 +99,7 @@ class DouyinWire(BaseConnector):
 
     channel: ClassVar[str] = "douyin"
     # No figure is published; 60000 tells when it was too much, and the house slows down.
-    limits: ClassVar[Mapping[str, Limit]] = {"*": Limit(20, 20), "/order/batchDecrypt": Limit(2, 5)}
+    limits: ClassVar[Mapping[str, Limit]] = {"*": Limit(40, 80), "/order/batchDecrypt": Limit(2, 5)}
     stale_token_codes: ClassVar[frozenset[str]] = frozenset(
         {"isv.access-token-expired", "isv.access-token-no-existed"}
     )

@@ -31,7 +31,7 @@ class JdCalls(BaseConnector):
     Options: ``auth_url``, ``oauth_scope``, ``limit.<method>``.
     """
 
-    limits: ClassVar[Mapping[str, Limit]] = {"*": Limit(10, 20)}
+    limits: ClassVar[Mapping[str, Limit]] = {"*": Limit(40, 80)}
     """Not stated by the platform: what it refuses slows us down further."""
     stale_token_codes: ClassVar[frozenset[str]] = frozenset({"18", "19"})
 

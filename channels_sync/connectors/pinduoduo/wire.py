@@ -142,7 +142,7 @@ class PinduoduoWire(BaseConnector):
     limits: ClassVar[Mapping[str, Limit]] = {
         ORDERS: Limit(50, 50),
         DECRYPT: Limit(2, 5),
-        "*": Limit(20, 20),
+        "*": Limit(40, 80),
     }
     stale_token_codes: ClassVar[frozenset[str]] = frozenset({"10019"})
 

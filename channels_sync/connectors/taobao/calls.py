@@ -32,7 +32,7 @@ class TaobaoCalls(BaseConnector):
     """
 
     limits: ClassVar[Mapping[str, Limit]] = {
-        "*": Limit(10, 20),
+        "*": Limit(40, 80),
         "taobao.top.oaid.decrypt": Limit(2, 4),
         "taobao.skus.quantity.update": Limit(5, 10),
     }
