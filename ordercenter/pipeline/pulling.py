@@ -59,6 +59,8 @@ DEEP: Final = timedelta(minutes=20)
 """So much behind the cursor is read again now and then: a platform's clock may go wrong by ten
 minutes and come back, and its order would hide behind the cursor."""
 AT_ONCE: Final = 200
+A_POLL_LASTS: Final = timedelta(seconds=40)
+"""An order stored so long after a hint was read from the platform after the hint, too."""
 LINES_A_SHOP: Final = 4
 FEW: Final = 10
 """Orders one line asks for before it is worth opening another."""
@@ -292,9 +294,24 @@ def fetch_hints(*, now: datetime | None = None, lines: SideBySide | None = None)
 
 def _fetch(shop_id: int, hints: Sequence[Claimed]) -> int:
     """Fetch the orders one shop's hints name, several at a time where many wait."""
-    orders = list(_numbers(hints).items())
+    orders = _still_to_ask(shop_id, _numbers(hints))
     lines = min(LINES_A_SHOP, 1 + len(orders) // FEW)
     return in_parallel([partial(_fetch_some, shop_id, orders[n::lines]) for n in range(lines)])
+
+
+def _still_to_ask(
+    shop_id: int, by_number: dict[str, list[Claimed]]
+) -> list[tuple[str, list[Claimed]]]:
+    """Leave out what a poll has brought since: an order told whole well after its last hint
+    came says what the hint announced. Matters where hints pile up."""
+    told = channels.told_since(shop_id, by_number)
+    known = {
+        number
+        for number, hints in by_number.items()
+        if number in told and told[number] > max(h.received_at for h in hints) + A_POLL_LASTS
+    }
+    channels.done(_ids(h for number in known for h in by_number[number]), now=clock_now())
+    return [pair for pair in by_number.items() if pair[0] not in known]
 
 
 def _fetch_some(shop_id: int, waiting: list[tuple[str, list[Claimed]]]) -> int:
