@@ -148,6 +148,13 @@ def told_since(shop_id: int, numbers: Collection[str]) -> dict[str, datetime]:
         return dict(cursor.fetchall())
 
 
+def give_back(message_ids: Collection[int]) -> None:
+    """Messages that were leased and not come to: anybody may take them at once."""
+    InboxMessage.objects.filter(pk__in=message_ids).update(
+        state=InboxMessage.State.NEW, leased_until=None
+    )
+
+
 def postpone(message_ids: Collection[int], reason: str, *, until: datetime) -> None:
     """Let messages wait until then; it is no failure of theirs."""
     InboxMessage.objects.filter(pk__in=message_ids).update(

@@ -5,6 +5,7 @@ or on two workers at once, and one shop's trouble never holds up another's.
 """
 
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,9 @@ A_POLL_LASTS: Final = timedelta(seconds=40)
 LINES_A_SHOP: Final = 4
 FEW: Final = 10
 """Orders one line asks for before it is worth opening another."""
+TURN_SECONDS: Final = 2.0
+"""How long one shop's waiting hints are worked before newer ones may go ahead of the rest: a
+day that is told again is hundreds of them, and the platform answers twenty a second."""
 LOG_KEPT: Final = timedelta(days=3)
 GIVE_UP: Final = timedelta(hours=72)
 """A hint whose platform has not answered for so long is parked."""
@@ -315,7 +319,10 @@ def _still_to_ask(
 
 
 def _fetch_some(shop_id: int, waiting: list[tuple[str, list[Claimed]]]) -> int:
-    """Fetch one order after the other; a platform that is away keeps the rest waiting."""
+    """Fetch one order after the other; a platform that is away keeps the rest waiting.
+
+    What a turn does not come to is given back, for live hints to go before it.
+    """
     fetched = 0
     with make_client() as client:
         try:
@@ -325,7 +332,8 @@ def _fetch_some(shop_id: int, waiting: list[tuple[str, list[Claimed]]]) -> int:
             for _, asked in waiting:
                 channels.try_again(_ids(asked), own_fault(error).message, now=clock_now())
             return 0
-        while waiting:
+        over = time.monotonic() + TURN_SECONDS
+        while waiting and time.monotonic() < over:
             number, asked = waiting.pop(0)
             try:
                 message = connector.fetch(number)
@@ -334,7 +342,7 @@ def _fetch_some(shop_id: int, waiting: list[tuple[str, list[Claimed]]]) -> int:
                 if error.wait:  # the platform named a time: nobody else need ask before it
                     for _, others in waiting:
                         _postpone(others, error)
-                    break
+                    waiting.clear()
             except Rejected as error:
                 channels.try_again(_ids(asked), str(error), now=clock_now())
             except Exception as error:
@@ -343,6 +351,7 @@ def _fetch_some(shop_id: int, waiting: list[tuple[str, list[Claimed]]]) -> int:
             else:
                 _answered(shop_id, message, asked)
                 fetched += 1
+    channels.give_back([pk for _, asked in waiting for pk in _ids(asked)])
     return fetched
 
 

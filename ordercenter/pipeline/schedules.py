@@ -12,6 +12,7 @@ from django_q.models import Schedule
 
 from channels_sync.models import SyncCursor
 from ordercenter.core.clock import now as clock_now
+from ordercenter.pipeline.pulling import POLL_SECONDS
 
 PREFIX: Final = "oc:"
 
@@ -40,21 +41,23 @@ JOBS: Final = (
 @transaction.atomic
 def sync_schedules() -> int:
     """Make django-q2's table say what ``JOBS`` and the shops say; return how many schedules."""
-    wanted = {
-        f"{PREFIX}{job.name}": (job.func, "", job.minutes) for job in JOBS
+    wanted: dict[str, tuple[str, str, str | None, int]] = {
+        f"{PREFIX}{job.name}": (job.func, "", None, job.minutes) for job in JOBS
     }  # fmt: skip
+    as_long_as_a_poll = f"{{'q_options': {{'timeout': {POLL_SECONDS}}}}}"
     polled = SyncCursor.objects.select_related("shop").filter(shop__is_active=True)
     for cursor in polled.exclude(mode=SyncCursor.Mode.MANUAL):
         minutes = max(1, cursor.interval_seconds // 60)
         wanted[f"{PREFIX}poll:{cursor.shop.code}"] = (
-            "ordercenter.pipeline.tasks.poll_shop", f"({cursor.shop_id},)", minutes,
+            "ordercenter.pipeline.tasks.poll_shop", f"({cursor.shop_id},)", as_long_as_a_poll,
+            minutes,
         )  # fmt: skip
     Schedule.objects.filter(name__startswith=PREFIX).exclude(name__in=wanted).delete()
-    for name, (func, args, minutes) in wanted.items():
+    for name, (func, args, kwargs, minutes) in wanted.items():
         Schedule.objects.update_or_create(
             name=name,
             defaults={
-                "func": func, "args": args or None, "minutes": minutes,
+                "func": func, "args": args or None, "kwargs": kwargs, "minutes": minutes,
                 "schedule_type": Schedule.MINUTES, "repeats": -1,
             },
         )  # fmt: skip
