@@ -54,7 +54,9 @@ from channels_sync.connectors.field_map_checks import (
 )
 from channels_sync.connectors.field_paths import Getter, getter_of, is_empty, opened, steps_of
 from channels_sync.connectors.values import (
+    NEVER,
     Node,
+    Unbelievable,
     boolean,
     china_time,
     fen,
@@ -297,8 +299,20 @@ class Fields:
         return _TIMES[rule.kind](rule.find(self.node.data), self.node.name(rule.label))
 
     def required_time(self, name: str) -> datetime:
+        return self._required(self.time(name), name)
+
+    def _required(self, moment: datetime | None, name: str) -> datetime:
         rule = self.rules.get(name)
-        return required_time(self.time(name), self.node.name(rule.label if rule else name))
+        return required_time(moment, self.node.name(rule.label if rule else name))
+
+    def claimed_time(self, name: str) -> datetime:
+        """A moment as the platform claims it, also one nothing can be of: the house holds such
+        an order rather than refuse to read it. Raises Unreadable where none is given."""
+        try:
+            moment = self.time(name)
+        except Unbelievable as error:
+            return error.moment
+        return NEVER if moment is None and self.given(name) else self._required(moment, name)
 
     def word(self, name: str) -> str | None:
         """Our word for theirs; None where nothing is given or the word is not listed."""

@@ -195,8 +195,20 @@ def unix_milliseconds(value: Any, name: str) -> datetime | None:
 
 def _bounded(moment: datetime, name: str) -> datetime:
     if not FIRST_YEAR <= moment.year < LAST_YEAR:
-        raise Unreadable(f"字段 {name} 的年份超出 {FIRST_YEAR} 至 {LAST_YEAR}")
+        raise Unbelievable(f"字段 {name} 的年份超出 {FIRST_YEAR} 至 {LAST_YEAR}", moment)
     return moment
+
+
+NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""What "never" is where a moment has to be."""
+
+
+class Unbelievable(Unreadable):
+    """A moment that exists, but no order can be of: of 1970, of 9999, of another calendar."""
+
+    def __init__(self, words: str, moment: datetime) -> None:
+        super().__init__(words)
+        self.moment = moment
 
 
 def required_time(moment: datetime | None, name: str) -> datetime:

@@ -19,6 +19,7 @@ from ordercenter.core.sealing import blind_key, seal, unseal
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, ReceiverDraft
 from ordercenter.orders.models import RECEIVER_PURPOSE
 from ordercenter.orders.states import OrderStatus
+from ordercenter.pipeline.doubts import is_believable
 from ordercenter.pipeline.work import Evidence, Line, Work
 
 RUSH: Final = re.compile(r"今天(必须|务必|一定)?(要)?发|今日(必须)?发|当日达|加急|急用|急需")
@@ -257,7 +258,7 @@ def fresh_work(
         payable_amount=draft.payable_amount,
         paid_amount=draft.paid_amount,
         freight=draft.freight,
-        placed_at=draft.placed_at,
+        placed_at=draft.placed_at if is_believable(draft.placed_at) else now,
         paid_at=paid_at(draft),
         received_at=now,
         province=province,

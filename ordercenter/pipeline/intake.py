@@ -17,7 +17,14 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
 from channels_sync.connectors.field_map import FieldMap
-from channels_sync.contracts import Connector, MessageKind, ShopAccess, Unreadable, WebhookRequest
+from channels_sync.contracts import (
+    Connector,
+    MessageKind,
+    RawMessage,
+    ShopAccess,
+    Unreadable,
+    WebhookRequest,
+)
 from channels_sync.field_maps import live_field_map
 from channels_sync.models import InboxMessage, ShopCredential
 from channels_sync.services import Claimed
@@ -33,7 +40,7 @@ from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.contracts import OrderDraft, RefundDraft
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import addressing, telling, updates, wishes
+from ordercenter.pipeline import addressing, doubts, telling, updates, wishes
 from ordercenter.pipeline.drafts import fresh_work
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.work import Work, load, new_lines
@@ -161,13 +168,21 @@ def _read(
         try:
             if message.kind == MessageKind.ORDER:
                 made = reader(message.channel, message.shop_id)
-                orders.append((message.shop_id, made.read(message.body)))
+                orders.append((message.shop_id, _of_distinct_lines(made.read(message.body))))
             elif message.kind == MessageKind.REFUND:
                 draft = reader(message.channel, message.shop_id).read_refund(message.body)
                 refund_drafts.append((message.shop_id, draft))
         except Unreadable as reason:
             unreadable[message.id] = str(reason)
     return orders, refund_drafts, unreadable
+
+
+def _of_distinct_lines(draft: OrderDraft) -> OrderDraft:
+    """The order, unless two of its lines go by one id: nobody could tell them apart later."""
+    ids = [line.channel_line_id for line in draft.lines]
+    if len(set(ids)) < len(ids):
+        raise Unreadable("两行商品的行号相同")
+    return draft
 
 
 def _lock_ahead(
@@ -192,8 +207,11 @@ def take_drafts(
     The same order told several times counts once, by the platform's newest word.
     """
     newest: dict[tuple[int, str], OrderDraft] = {}
+    unsure: set[tuple[int, str]] = set()
     for shop_id, draft in drafts:
         key = (shop_id, draft.channel_number)
+        if key in newest and doubts.contradict(newest[key], draft):
+            unsure.add(key)
         if key not in newest or newest[key].modified_at <= draft.modified_at:
             newest[key] = draft
     if not newest:
@@ -202,14 +220,19 @@ def take_drafts(
     newest = wishes.unanswered(newest, known, now=now)
     apps = _app_keys({shop_id for shop_id, _ in newest})
     works = load(known.values())
+    before = {work.id: work.channel_modified_at for work in works}
     for work in works:
         draft = newest[work.shop_id, work.channel_number]
         updates.learn(work, draft, now=now, app_key=apps.get(work.shop_id, ""))
     fresh = {key: draft for key, draft in newest.items() if key not in known}
     born = _born(fresh, apps, now=now)
     open_refunds = refunds.waiting([(work.shop_id, work.channel_number) for work in born])
+    twins = doubts.near_twins(fresh)
     for work in born:
-        updates.settle_in(work, fresh[work.shop_id, work.channel_number], open_refunds)
+        key = (work.shop_id, work.channel_number)
+        updates.settle_in(work, fresh[key], open_refunds)
+        doubts.settle(work, fresh[key], twins.get(key, ()), now=now)
+    unsure |= {(w.shop_id, w.channel_number) for w in doubts.disputed(works, before)}
     versions = take([*works, *born], actor=actor, now=now)
     addressing.learn([(shop_id, draft) for (shop_id, _), draft in newest.items()])
     refunds.adopt(open_refunds, {(w.shop_id, w.channel_number): w.id for w in born})
@@ -217,7 +240,16 @@ def take_drafts(
     updates.follow_up([w for w in works if w.touched], actor=actor, now=now)
     if open_refunds:
         telling.answer_stops([work.id for work in born], actor=actor, now=now)
+    _ask_again([(shop_id, newest[shop_id, number]) for shop_id, number in sorted(unsure)])
     return versions
+
+
+def _ask_again(orders: Sequence[tuple[int, OrderDraft]]) -> None:
+    """Two words of one second say different things: only the platform knows which is the last."""
+    for shop_id, draft in orders:
+        asked = doubts.question(draft)
+        hint = RawMessage(MessageKind.EVENT, asked.encode(), draft.channel_number, asked)
+        channels.store([hint], source=InboxMessage.Source.FETCH, shop_id=shop_id)
 
 
 def _known(keys: Collection[tuple[int, str]]) -> dict[tuple[int, str], int]:

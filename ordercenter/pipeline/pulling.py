@@ -8,7 +8,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -30,6 +30,7 @@ from channels_sync.contracts import (
     Rejected,
     TryLater,
     Unreadable,
+    Unsupported,
     Window,
 )
 from channels_sync.models import FeedCursor, InboxMessage, SyncCursor, SyncWindow
@@ -44,6 +45,7 @@ from ordercenter.pipeline.calling import (
     in_parallel,
     own_fault,
 )
+from ordercenter.pipeline.doubts import AGAIN
 from ordercenter.pipeline.intake import reader
 
 logger = logging.getLogger(__name__)
@@ -344,7 +346,7 @@ def _fetch_some(shop_id: int, waiting: list[tuple[str, list[Claimed]]]) -> int:
                         _postpone(others, error)
                     waiting.clear()
             except Rejected as error:
-                channels.try_again(_ids(asked), str(error), now=clock_now())
+                _refused(asked, error)
             except Exception as error:
                 logger.exception("fetching for shop %s failed", shop_id)
                 channels.try_again(_ids(asked), own_fault(error).message, now=clock_now())
@@ -355,9 +357,18 @@ def _fetch_some(shop_id: int, waiting: list[tuple[str, list[Claimed]]]) -> int:
     return fetched
 
 
+def _refused(hints: Sequence[Claimed], error: Rejected) -> None:
+    """Ask again another time; where nobody can be asked, the last word counts."""
+    ours = [hint.id for hint in hints if is_own(hint)] if isinstance(error, Unsupported) else []
+    channels.done(ours, now=clock_now())
+    channels.try_again([h.id for h in hints if h.id not in ours], str(error), now=clock_now())
+
+
 def _answered(shop_id: int, message: RawMessage, hints: Sequence[Claimed]) -> None:
     """Keep the order. A wish that only its hint tells waits until the order has been taken in."""
     lane = InboxMessage.Lane(min(hint.lane for hint in hints))
+    if any(is_own(hint) for hint in hints):  # it counts though its bytes may have come before
+        message = replace(message, event_id=f"answer:{min(_ids(hints))}")
     with transaction.atomic():
         channels.store([message], source=InboxMessage.Source.FETCH, shop_id=shop_id, lane=lane)
         early = {hint.id for hint in hints if not _heard(shop_id, hint)}
@@ -388,6 +399,11 @@ def _postpone(hints: Sequence[Claimed], error: TryLater) -> None:
         words,
         until=now + timedelta(seconds=error.wait or 3),
     )
+
+
+def is_own(hint: Claimed) -> bool:
+    """Whether a hint is our own question about words that contradict each other."""
+    return hint.body.startswith(AGAIN.encode())
 
 
 def _ids(hints: Iterable[Claimed]) -> list[int]:

@@ -21,7 +21,7 @@ from ordercenter.audit.models import Action
 from ordercenter.core.actor import Actor
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, RefundDraft
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
-from ordercenter.pipeline import cancel, telling
+from ordercenter.pipeline import cancel, doubts, telling
 from ordercenter.pipeline.drafts import (
     Known,
     OaidSource,
@@ -35,6 +35,7 @@ from ordercenter.pipeline.drafts import (
     told_mark,
 )
 from ordercenter.pipeline.path import share_over_parts, take
+from ordercenter.pipeline.tally import DOORS
 from ordercenter.pipeline.work import HoldDraft, Work, load
 
 S = OrderStatus
@@ -62,7 +63,10 @@ def settle_in(
     if work.is_test:
         work.hold(_channel("test_order", "1", "平台测试单，不占库存、不发货"))
     elif draft.status in {ChannelStatus.SHIPPED, ChannelStatus.FINISHED}:
-        work.hold(_channel("shipped_elsewhere", "1", "平台显示已发货（非本系统发出）"))
+        if draft.paid_at is None and not draft.paid_amount:
+            work.hold(_channel("shipped_elsewhere", "2", "平台显示已发货，但没有付款记录"))
+        else:
+            work.hold(_channel("shipped_elsewhere", "1", "平台显示已发货（非本系统发出）"))
     elif hold := channel_hold(draft):
         work.hold(hold)
     if draft.refund_state == "in_progress":
@@ -108,8 +112,12 @@ def learn(work: Work, draft: OrderDraft, *, now: datetime, app_key: str = "") ->
     ``app_key`` is the application the channel said it to.
     """
     if draft.modified_at < work.channel_modified_at:
+        DOORS.count("older word", str(work.shop_id))
         return
     work.action = Action.ORDER_UPDATED
+    if doubts.is_reused(work, draft):
+        doubts.hold_reused(work, draft)
+        return
     work.change("channel_modified_at", draft.modified_at)
     work.change("channel_status", draft.status.value)
     if draft.refund_state is not None:

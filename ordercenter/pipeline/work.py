@@ -129,6 +129,8 @@ class Work:
     passed: list[str] = field(default_factory=list)
     changes: dict[str, Any] = field(default_factory=dict)
     tasks: list[TaskDraft] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    """What is odd and stops nobody; kept in the record."""
     judgement: Judgement | None = None
     must_judge: bool = False
     source_id: int | None = None
@@ -397,6 +399,8 @@ def _entry(work: Work) -> Entry:
         change["status"] = [None, *(work.passed or [work.status.value])]
     for name, pair in work.changes.items():
         change[name] = "***" if name.startswith("receiver") else pair
+    if work.flags:
+        change["flags"] = work.flags
     if work.opening:
         change["held"] = [f"{kind}:{code}" for kind, code in work.opening]
     if work.closing:

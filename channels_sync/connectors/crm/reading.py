@@ -107,7 +107,7 @@ def read_order(document: Node, fields: FieldMap, channel: str) -> OrderDraft:
         payable_amount=payable,
         paid_amount=nothing if status is _S.WAIT_PAY else paid,
         freight=order.amount("freight", default=nothing, quantum=quantum),
-        placed_at=order.required_time("placed_at"),
+        placed_at=order.claimed_time("placed_at"),
         modified_at=order.required_time("modified_at"),
         paid_at=paid_at,
         lines=lines,

@@ -62,7 +62,6 @@ def read_order(order: Node, fields: FieldMap) -> OrderDraft:
     paid_at = top.time("paid_at")
     status = _read_status(top, phases, lines, paid=paid_at is not None)
     payable = top.amount("payable_amount")
-    placed_at = top.required_time("placed_at")
     return OrderDraft(
         channel=DouyinWire.channel,
         channel_number=top.id("channel_number"),
@@ -72,8 +71,8 @@ def read_order(order: Node, fields: FieldMap) -> OrderDraft:
         payable_amount=payable,
         paid_amount=_paid_amount(top, status, phases, payable),
         freight=top.amount("freight", default=NO_MONEY),
-        placed_at=placed_at,
-        modified_at=top.time("modified_at") or placed_at,
+        placed_at=top.claimed_time("placed_at"),
+        modified_at=top.time("modified_at") or top.required_time("placed_at"),
         paid_at=paid_at,
         lines=lines,
         receiver=_read_receiver(fields.section("receiver").over(order)),

@@ -36,7 +36,7 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
     payable = _payable(order)
     freight = order.amount("freight", default=ZERO)
     lines = _lines(order, fields, payable - freight)
-    placed_at, paid_at = order.required_time("placed_at"), order.time("paid_at")
+    paid_at = order.time("paid_at")
     return OrderDraft(
         channel=CHANNEL,
         channel_number=order.id("channel_number"),
@@ -46,9 +46,9 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
         payable_amount=payable,
         paid_amount=ZERO if _is_open_cash(order, status) else payable,
         freight=freight,
-        placed_at=placed_at,
+        placed_at=order.claimed_time("placed_at"),
         # Year 1 stands for "none" here too: then the order is as it was made.
-        modified_at=order.time("modified_at") or paid_at or placed_at,
+        modified_at=order.time("modified_at") or paid_at or order.required_time("placed_at"),
         lines=lines,
         paid_at=paid_at,
         receiver=_receiver(fields.section("receiver").over(node)),

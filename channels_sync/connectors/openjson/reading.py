@@ -115,7 +115,7 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
         payable_amount=payable,
         paid_amount=paid,
         freight=freight,
-        placed_at=order.required_time("placed_at"),
+        placed_at=order.claimed_time("placed_at"),
         modified_at=order.required_time("modified_at"),
         lines=lines,
         paid_at=order.time("paid_at"),

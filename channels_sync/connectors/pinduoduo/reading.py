@@ -59,7 +59,7 @@ def read_order(order: Node, fields: FieldMap) -> OrderDraft:
         payable_amount=payable,
         paid_amount=_paid(top, status, payable),
         freight=freight,
-        placed_at=top.required_time("placed_at"),
+        placed_at=top.claimed_time("placed_at"),
         modified_at=top.required_time("modified_at"),
         lines=lines,
         paid_at=top.time("paid_at"),

@@ -160,7 +160,7 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
         payable_amount=payable,
         paid_amount=paid,
         freight=_freight(node, order, money),
-        placed_at=order.required_time("placed_at"),
+        placed_at=order.claimed_time("placed_at"),
         modified_at=order.required_time("modified_at"),
         # When an order was processed is when it was paid, if it was.
         paid_at=order.time("processed_at") if paid > 0 else None,

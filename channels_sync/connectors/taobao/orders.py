@@ -55,7 +55,7 @@ def read_trade(node: Node, fields: FieldMap) -> OrderDraft:
         payable_amount=payable,
         paid_amount=_paid(trade, status, payable),
         freight=freight,
-        placed_at=trade.required_time("placed_at"),
+        placed_at=trade.claimed_time("placed_at"),
         modified_at=trade.required_time("modified_at"),
         lines=lines,
         paid_at=trade.time("paid_at"),

@@ -177,7 +177,6 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
     receiver = _receiver(order, "receiver", fields)
     paid_at = order.time("paid_at")
     status = _status(order, receiver, is_paid=paid_at is not None)
-    placed_at = order.required_time("placed_at")
     payable = order.amount("payable_amount")
     settled = paid_at is not None if status is _S.UNKNOWN else status not in _UNPAID
     return OrderDraft(
@@ -189,8 +188,8 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
         payable_amount=payable,
         paid_amount=payable if settled else NO_MONEY,
         freight=_freight(order),
-        placed_at=placed_at,
-        modified_at=order.time("modified_at") or placed_at,
+        placed_at=order.claimed_time("placed_at"),
+        modified_at=order.time("modified_at") or order.required_time("placed_at"),
         paid_at=paid_at,
         lines=lines,
         receiver=receiver,
@@ -325,7 +324,6 @@ def _read_payment(payment: Fields) -> OrderDraft:
     """A mini-program's own order as WeChat knows it: the payment, no lines, no receiver."""
     paid = payment.amount("paid_amount")
     status = ChannelStatus(payment.word("status") or _S.UNKNOWN)
-    placed_at = payment.required_time("placed_at")
     paid_at = payment.time("paid_at")
     return OrderDraft(
         channel=CHANNEL,
@@ -336,8 +334,8 @@ def _read_payment(payment: Fields) -> OrderDraft:
         payable_amount=paid,
         paid_amount=paid,
         freight=NO_MONEY,
-        placed_at=placed_at,
-        modified_at=paid_at or placed_at,
+        placed_at=payment.claimed_time("placed_at"),
+        modified_at=paid_at or payment.required_time("placed_at"),
         paid_at=paid_at,
         lines=(),
         receiver=ReceiverDraft(),
