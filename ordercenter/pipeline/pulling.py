@@ -62,6 +62,8 @@ DEEP: Final = timedelta(minutes=20)
 """So much behind the cursor is read again now and then: a platform's clock may go wrong by ten
 minutes and come back, and its order would hide behind the cursor."""
 AT_ONCE: Final = 200
+FURTHER_BACK: Final = timedelta(seconds=60)
+"""How much more than its settling a window ends behind now where rows would not stand still."""
 A_POLL_LASTS: Final = timedelta(seconds=40)
 """An order stored so long after a hint was read from the platform after the hint, too."""
 LINES_A_SHOP: Final = 4
@@ -122,7 +124,7 @@ def _read_feed(
     """Read one feed up to now; return what went wrong."""
     try:
         for window in _windows(shop_id, feed, now=now):
-            stored = _read_window(shop_id, connector, feed, window, now=now)
+            stored = _read_settled(shop_id, connector, feed, window, now=now)
             total.pages += stored.pages
             total.messages += stored.messages
             total.new += stored.new
@@ -130,6 +132,23 @@ def _read_feed(
         return error
     FeedCursor.objects.filter(shop_id=shop_id, feed=feed.code).update(last_ok_at=clock_now())
     return None
+
+
+def _read_settled(
+    shop_id: int, connector: Connector, feed: Feed, window: Window, *, now: datetime
+) -> Stored:
+    """Read a window; one whose rows kept moving while it was read ends further in the past.
+
+    Up to now a changed row may stay in the window and push others onto pages already read, all
+    the more where the platform's clock is behind ours; behind a frozen end it leaves.
+    """
+    try:
+        return _read_window(shop_id, connector, feed, window, now=now)
+    except TryLater as error:
+        end = min(window.end, now - timedelta(seconds=feed.settle_seconds) - FURTHER_BACK)
+        if error.error.code != "incomplete" or end <= window.start or end >= window.end:
+            raise
+        return _read_window(shop_id, connector, feed, Window(window.start, end), now=now)
 
 
 def _lease(shop_id: int, *, now: datetime) -> bool:

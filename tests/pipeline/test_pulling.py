@@ -204,6 +204,29 @@ def test_a_page_that_breaks_leaves_what_was_read_and_the_cursor(shop: Shop) -> N
     assert InboxMessage.objects.count() == 250
 
 
+def test_rows_that_will_not_stand_still_are_read_behind_a_frozen_end(shop: Shop) -> None:
+    """A platform whose clock is behind ours keeps changed rows inside a window up to now."""
+    platform, now, before = Taobao(orders=250), clock_now(), position()
+    ordinary = platform.answer
+
+    def restless(method: str, query: Any) -> dict[str, Any]:
+        """Up to now a page hides what moved off it; behind it all stand still."""
+        end = datetime.fromisoformat(query["end_modified"] + "+08:00")
+        if method == platform.list_method and query["page_no"] == "2" and now - end < MINUTE:
+            kept, platform.orders = platform.orders, platform.orders[:100] + platform.orders[160:]
+            try:
+                return ordinary(method, query)
+            finally:
+                platform.orders = kept
+        return ordinary(method, query)
+
+    platform.answer = restless  # type: ignore[method-assign]
+    poll(shop, platform, now)
+    assert (cursor().failures, cursor().error_code) == (0, "")
+    assert InboxMessage.objects.filter(kind="order").count() == 250
+    assert before < position() <= now - 3 * MINUTE
+
+
 def test_a_fault_of_our_own_shows_on_the_shop_as_well(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,6 +416,21 @@ def test_a_hint_that_breaks_our_code_holds_up_no_other(shop: Shop, line: Line) -
     line.answers = [KeyError("bug"), None]
     assert pulling.fetch_hints() == "1 orders fetched for 2 hints"
     assert InboxMessage.objects.get(channel_number="7", kind="event").attempts == 1
+
+
+def test_what_a_poll_has_told_since_is_not_asked_for_again(shop: Shop, line: Line) -> None:
+    now = clock_now()
+    for number, seconds in (("7", 41), ("8", 39), ("9", -60)):
+        told = RawMessage(MessageKind.ORDER, f"order {number}".encode(), number)
+        hinted = RawMessage(MessageKind.EVENT, number.encode(), number, f"e{number}")
+        at = now + timedelta(seconds=seconds)
+        for message, source, when in (
+            (hinted, InboxMessage.Source.PUSH, now), (told, InboxMessage.Source.POLL, at),
+        ):  # fmt: skip
+            channels.store([message], source=source, shop_id=shop.pk, now=when)
+    assert pulling.fetch_hints() == "2 orders fetched for 3 hints"
+    assert line.calls == ["8", "9"]
+    assert InboxMessage.objects.filter(kind="event", state="done").count() == 3
 
 
 def test_a_hint_nobody_can_read_is_parked(shop: Shop, line: Line) -> None:
