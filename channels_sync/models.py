@@ -451,7 +451,8 @@ class InboxMessage(models.Model):
             ),
             models.Index(fields=["id"], name="message_dead", condition=Q(state="dead")),
             models.Index(
-                fields=["shop", "channel_number"], name="message_of_order",
+                fields=["shop", "channel_number"],
+                name="message_of_order",
                 condition=Q(kind="order"),
             ),
         ]
