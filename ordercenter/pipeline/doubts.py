@@ -97,7 +97,7 @@ def near_twins(keys: Collection[OrderKey]) -> dict[OrderKey, set[str]]:
 
 def _spellings(number: str) -> set[str]:
     core = number.strip()
-    cases = {core, core.upper(), core.lower()}
+    cases = {core, core.upper(), core.lower(), core.title()}
     is_odd = core != number or len(cases) > 1
     return {*cases, f" {core}", f"{core} "} if is_odd else set()
 

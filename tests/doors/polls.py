@@ -47,6 +47,7 @@ class Polled:
             self.shop = self._made("OJ01", URL, "app", {"app_secret": "a-secret"}, options)
         else:
             self.bench = sandbox()
+            self.bench.clock.pass_by(60)  # within the skew signatures may have
             self._closing.callback(self.bench.book.close)
             self._handler = ask(self.bench)
             told = self.bench.shop(HERE[channel])

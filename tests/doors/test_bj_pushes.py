@@ -19,6 +19,7 @@ from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import intake, pulling, watch
 from tests.channels_sync.contract_cases import OPEN_ORDER
 from tests.doors.doors import Door
+from tests.doors.raw_orders import GONE, put
 from tests.doors.table import CHANNELS, at, not_here, row
 from tests.factories import user_with
 
@@ -158,20 +159,6 @@ NUMBER: Final = {
     "openjson": ("order", "order_no"),
     "sf": ("Body", "WaybillRoute", 0, "mailno"),
 }
-GONE: Final = object()
-
-
-def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    """The document with another value at ``path``; GONE takes it away."""
-    if not path:
-        return new
-    changed = dict(value) if isinstance(value, dict) else list(value)
-    if len(path) == 1 and new is GONE:
-        del changed[path[0]]
-    else:
-        last = len(path) == 1
-        changed[path[0]] = new if last else put(value[path[0]], path[1:], new)
-    return changed
 
 
 def with_number(door: Door, new: Any) -> bytes:

@@ -19,12 +19,15 @@ import channels_sync.connectors.shopify.connector
 import channels_sync.connectors.wechat.connector
 from channels_sync.connectors.exchange import exchange, make_client
 from channels_sync.connectors.pacing import PacedStream
+from channels_sync.connectors.strict_json import dump_compact, loads_page
 from channels_sync.contracts import TryLater
 from channels_sync.models import InboxMessage, LineAlarm
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import intake, watch
+from tests.channels_sync.contract_cases import BY_CHANNEL
 from tests.doors.polls import NUMBERS, Polled, changed_everywhere, objects
-from tests.doors.table import EXPLAINED, POLLED, SHOWN
+from tests.doors.raw_orders import LINES, put, taken
+from tests.doors.table import EXPLAINED, POLLED, SHOWN, not_here
 
 pytestmark = pytest.mark.django_db
 
@@ -340,6 +343,34 @@ def test_a_page_of_binary_junk(polled: Polled) -> None:
 @at_poll("BJ26")
 def test_a_page_that_is_a_form(polled: Polled) -> None:
     assert_asked_again(polled, b"error=busy&param_json=%7B#c+d")
+
+
+# --- yes and no -------------------------------------------------------------------------------
+
+FLAG: Final = {
+    "taobao": "is_free_gift",
+    "wechat": "is_free_gift",
+    "crm_webhook": "is_gift",
+    "miniprogram": "is_gift",
+    "openjson": "is_gift",
+    "shopify": "test",
+}
+SHOWN["BJ27"] |= {f"poll {name}" for name in FLAG}
+for _name in ("jd", "pinduoduo"):
+    not_here("BJ27", "nothing that is yes or no is read of it", [f"poll {_name}"])
+not_here(
+    "BJ27", "only a presale's phase is paid or not: all but yes ships nothing", ["poll douyin"]
+)
+
+
+@pytest.mark.parametrize("channel", [pytest.param(name, id=f"BJ27-poll-{name}") for name in FLAG])
+@pytest.mark.parametrize("flag", ["yes", "2", 2])
+def test_what_is_neither_true_nor_false_is_not_guessed(channel: str, flag: Any) -> None:
+    """Of a list as of a push: WeChat declares 0 and 1, nobody declares these."""
+    told = loads_page(BY_CHANNEL[channel].order_body())
+    path = (FLAG[channel],) if channel == "shopify" else (*LINES[channel], 0, FLAG[channel])
+    (message,) = taken(channel, dump_compact(put(told, path, flag)))
+    assert (message.state, bool(message.error)) == ("dead", True)
 
 
 # --- answers that drip (F36) ------------------------------------------------------------------

@@ -159,7 +159,10 @@ def _lines(order: Fields, fields: FieldMap, quantum: Decimal) -> tuple[LineDraft
     rows = [section.over(row) for row in order.nodes("lines")]
     if not rows:
         raise Unreadable("订单没有商品行")
-    keys = line_ids(row.optional_id("channel_line_id") or str(at) for at, row in enumerate(rows, 1))
+    told = [row.optional_id("channel_line_id") for row in rows]
+    if len({one for one in told if one}) < sum(one is not None for one in told):
+        raise Unreadable("两行商品的行号相同")
+    keys = line_ids(one or str(at) for at, one in enumerate(told, 1))
     return tuple(_line(row, key, quantum) for row, key in zip(rows, keys, strict=True))
 
 
