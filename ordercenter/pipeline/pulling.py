@@ -179,7 +179,8 @@ def _windows(shop_id: int, feed: Feed, *, now: datetime) -> Iterator[Window]:
         yield Window(start, stop)
         if stop >= now:
             break
-        start = stop - overlap
+        # Not only from the last window's end: the cursor stays behind what is settled.
+        start = min(stop, now - timedelta(seconds=feed.settle_seconds)) - overlap
     if is_deep:
         FeedCursor.objects.filter(pk=cursor.pk).update(deep_at=now)
 

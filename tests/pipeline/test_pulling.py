@@ -14,6 +14,7 @@ from channels_sync import services as channels
 from channels_sync.connectors.exchange import make_client
 from channels_sync.contracts import (
     ErrorClass,
+    Feed,
     MessageKind,
     PlatformError,
     RawMessage,
@@ -120,6 +121,18 @@ def test_windows_overlap_and_reach_from_the_cursor_to_now(shop: Shop) -> None:
     for (_, end), (start, _) in pairwise(spans):
         overlap = datetime.fromisoformat(end) - datetime.fromisoformat(start)
         assert overlap >= MINUTE
+
+
+def test_a_window_that_ends_among_the_unsettled_leaves_no_gap_behind_it(shop: Shop) -> None:
+    """Half an hour at most, read deep: the first window ends a minute before now."""
+    now = clock_now()
+    feed = Feed("orders", 30 * 60, 180)
+    there = now - timedelta(minutes=9)
+    FeedCursor.objects.filter(feed="orders").update(position=there, deep_at=None)
+    first, second = pulling._windows(shop.pk, feed, now=now)
+    assert now - first.end < timedelta(seconds=feed.settle_seconds)
+    settled = now - timedelta(seconds=feed.settle_seconds)
+    assert settled - second.start >= MINUTE
 
 
 def test_an_empty_window_moves_the_cursor(shop: Shop) -> None:
