@@ -131,7 +131,7 @@ def test_what_is_not_known_to_be_over_is_under_way(info: dict[str, Any], state: 
         order(pay_amount="119.00"),
         order(pay_amount=True),
         order(create_time=1772323200000),
-        order(create_time=0),
+        order(create_time=None),
         order(sku_order_list=[]),
         order(order_id=" "),
         order_with_line(item_num=0),

@@ -453,7 +453,7 @@ def test_fields_nobody_knows_change_nothing() -> None:
     [
         order(order_id=""),
         order(order_id=None),
-        order(create_time=0),
+        order(create_time=None),
         order(create_time=1772323200000),
         order(detail__product_infos=[]),
         order(detail__product_infos=...),
