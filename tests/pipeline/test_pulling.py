@@ -124,10 +124,10 @@ def test_windows_overlap_and_reach_from_the_cursor_to_now(shop: Shop) -> None:
 
 
 def test_a_window_that_ends_among_the_unsettled_leaves_no_gap_behind_it(shop: Shop) -> None:
-    """Half an hour at most, read deep: the first window ends a minute before now."""
+    """Half an hour at most, read deep: the first window ends two minutes before now."""
     now = clock_now()
     feed = Feed("orders", 30 * 60, 180)
-    there = now - timedelta(minutes=9)
+    there = now - timedelta(minutes=12)
     FeedCursor.objects.filter(feed="orders").update(position=there, deep_at=None)
     first, second = pulling._windows(shop.pk, feed, now=now)
     assert now - first.end < timedelta(seconds=feed.settle_seconds)
