@@ -69,10 +69,14 @@ def store(
         return int(cursor.rowcount)
 
 
+def lane_of(moment: datetime, *, now: datetime) -> InboxMessage.Lane:
+    """Where a message of this moment waits: what is told again of the past yields."""
+    return InboxMessage.Lane.BULK if now - moment > OLD else InboxMessage.Lane.LIVE
+
+
 def _lane(message: RawMessage, lane: InboxMessage.Lane, now: datetime) -> int:
     told_of = message.occurred_at
-    is_old = told_of is not None and now - told_of > OLD
-    return int(InboxMessage.Lane.BULK if is_old else lane)
+    return int(lane if told_of is None else max(lane, lane_of(told_of, now=now)))
 
 
 @dataclass(frozen=True, slots=True)

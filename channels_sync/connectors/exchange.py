@@ -6,7 +6,7 @@ Whatever comes back broken is ``TryLater``; what the platform refuses for good i
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -169,6 +169,38 @@ def parse_reply(body: bytes, *, writes: bool = False) -> Any:
     """
     with reading_reply(writes=writes):
         return loads_page(body)
+
+
+def unrefused(
+    body: bytes, classify: Callable[[Any], PlatformError | None], *, writes: bool = False
+) -> Any:
+    """Parse an answer; raises ConnectorError for a refusal that ``classify`` finds, and junk."""
+    payload = parse_reply(body, writes=writes)
+    with reading_reply(writes=writes):
+        error = classify(payload)
+    if error is not None:
+        raise_refusal(error, writes=writes)
+    return payload
+
+
+def unrefused_token(reply: Reply, classify: Callable[[Any], PlatformError | None]) -> Any:
+    """Parse what an authorization server says: it refuses in JSON under any status, so only a
+    4xx without a word is judged by the status alone."""
+    if reply.body.lstrip()[:1] != b"{":
+        refuse_client_error(reply)
+    payload = unrefused(reply.body, classify)
+    refuse_client_error(reply)
+    return payload
+
+
+def content_under(payload: Any, key: str, *, writes: bool = False) -> Mapping[str, Any]:
+    """What stands under an answer's outer key; TryLater ``bad_body`` where nothing does."""
+    content = payload.get(key) if isinstance(payload, Mapping) else None
+    if not isinstance(content, Mapping):
+        raise TryLater(
+            platform_error("bad_body", "平台的答复缺少应有的内容"), outcome_unknown=writes
+        )
+    return content
 
 
 @contextmanager

@@ -1,10 +1,12 @@
-"""Receivers behind ciphertexts: opened in batches, each order with an answer of its own."""
+"""Receivers: as they stand in an order, and behind ciphertexts, opened in batches."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from channels_sync.connectors.field_map import Fields
+from channels_sync.connectors.values import is_masked_text
 from channels_sync.contracts import (
     Decrypted,
     DecryptRequest,
@@ -12,10 +14,27 @@ from channels_sync.contracts import (
     PlatformError,
     Unreadable,
 )
+from ordercenter.orders.contracts import ReceiverDraft
 
 Cipher = tuple[str, str]
 """(order number, ciphertext): a ciphertext opens for its own order only."""
 PARTS: Final = ("name", "phone", "address")
+
+
+def plain_receiver(to: Fields, *, oaid: str = "") -> ReceiverDraft:
+    """A receiver whose texts stand under their own names, masked or clear."""
+    name, phone, address = to.text("name"), to.text("phone"), to.text("address")
+    return ReceiverDraft(
+        name=name,
+        phone=phone,
+        province=to.text("province"),
+        city=to.text("city"),
+        district=to.text("district"),
+        town=to.text("town"),
+        address=address,
+        is_masked=is_masked_text(name, phone, address),
+        oaid=oaid,
+    )
 
 
 @dataclass(frozen=True, slots=True)

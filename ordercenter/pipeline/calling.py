@@ -58,6 +58,14 @@ def _speak(shop_id: int, client: httpx.Client, patience: float) -> tuple[Connect
     return connector, line, access.access_token
 
 
+def _with_connection(job: Callable[[], int]) -> int:
+    """Run a job of a thread; the connection it opened goes with it."""
+    try:
+        return job()
+    finally:
+        close_old_connections()
+
+
 class SideBySide:
     """Runs one job a shop in threads; a shop that takes long is left to itself meanwhile."""
 
@@ -73,32 +81,18 @@ class SideBySide:
 
     def run(self, jobs: Mapping[int, Callable[[], int]]) -> int:
         """Start every shop's job, wait a while, add up what came back by then."""
-        started = {pk: self._pool.submit(self._with_connection, job) for pk, job in jobs.items()}
+        started = {pk: self._pool.submit(_with_connection, job) for pk, job in jobs.items()}
         self._running |= started
         done, _ = wait(started.values(), timeout=self.patience)
         return sum(job.result() for job in done)
 
-    @staticmethod
-    def _with_connection(job: Callable[[], int]) -> int:
-        try:
-            return job()
-        finally:
-            close_old_connections()
-
 
 def in_parallel(jobs: Sequence[Callable[[], int]]) -> int:
     """Run the jobs side by side, each with its own database connection; add up their answers."""
-
-    def run(job: Callable[[], int]) -> int:
-        try:
-            return job()
-        finally:
-            close_old_connections()
-
     if len(jobs) < 2:  # noqa: PLR2004 - nothing to run beside
         return sum(job() for job in jobs)
     with ThreadPoolExecutor(max_workers=LINES) as pool:
-        return sum(pool.map(run, jobs))
+        return sum(pool.map(_with_connection, jobs))
 
 
 def own_fault(error: Exception) -> PlatformError:

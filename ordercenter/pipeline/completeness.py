@@ -69,17 +69,12 @@ def _due_hours(shop_id: int, *, now: datetime) -> list[datetime]:
     last = (now - CLOSED).replace(minute=0, second=0, microsecond=0) - HOUR
     first = _known_since(shop_id, now=now)
     hours = [last - n * HOUR for n in range(int(LOOK_BACK / HOUR)) if last - n * HOUR >= first]
-    done = dict(
-        Reconciliation.objects.filter(shop_id=shop_id, hour__in=hours).values_list(
-            "hour", "checked_at"
-        )
-    )
-    even = set(
-        Reconciliation.objects.filter(
-            shop_id=shop_id, hour__in=hours, state=Reconciliation.State.EVEN
-        ).values_list("hour", flat=True)
-    )
-    return [h for h in hours if h not in even and (h not in done or done[h] <= now - AGAIN)]
+    over = {
+        row.hour
+        for row in Reconciliation.objects.filter(shop_id=shop_id, hour__in=hours)
+        if row.state == Reconciliation.State.EVEN or row.checked_at > now - AGAIN
+    }
+    return [hour for hour in hours if hour not in over]
 
 
 def _known_since(shop_id: int, *, now: datetime) -> datetime:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Min
 
 from channels_sync import services as channels
 from channels_sync.connectors import CONNECTORS
@@ -189,7 +188,7 @@ def _read_window(
     shop_id: int, connector: Connector, feed: Feed, window: Window, *, now: datetime
 ) -> Stored:
     """Store a window page by page; the last page and the new position are one commit."""
-    lane = lane_of(window.end, now=now)
+    lane = channels.lane_of(window.end, now=now)
     stored = Stored()
     last: Page | None = None
     for page in connector.pull(feed.code, window):
@@ -225,11 +224,6 @@ def _move(shop_id: int, feed: Feed, window: Window, stored: Stored) -> None:
             pages=stored.pages, messages=stored.messages, was=was, position=settled,
             at=clock_now(),
         )  # fmt: skip
-
-
-def lane_of(moment: datetime, *, now: datetime) -> InboxMessage.Lane:
-    """Where a message of this moment waits: what is told again of the past yields."""
-    return InboxMessage.Lane.BULK if now - moment > channels.OLD else InboxMessage.Lane.LIVE
 
 
 def _failed(shop_id: int, error: ConnectorError, *, now: datetime) -> str:
@@ -286,14 +280,6 @@ def forget_windows(*, now: datetime | None = None) -> str:
     """Drop what the window log has of more than three days ago."""
     gone, _ = SyncWindow.objects.filter(at__lt=(now or clock_now()) - LOG_KEPT).delete()
     return f"{gone} windows forgotten"
-
-
-def read_up_to(shop_id: int) -> datetime | None:
-    """Up to when every list of the shop has been read; None before the first time."""
-    found: datetime | None = FeedCursor.objects.filter(shop_id=shop_id).aggregate(
-        least=Min("position")
-    )["least"]
-    return found
 
 
 # --- hints ----------------------------------------------------------------------------------

@@ -37,7 +37,6 @@ FEWEST_POLLED: Final = 5
 RUNS_OUT: Final = timedelta(days=3)
 CROOKED: Final = timedelta(seconds=90)
 LAST_ROWS: Final = 20_000
-DAY_HOURS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +101,14 @@ def _wrongs(now: datetime) -> Iterable[Wrong]:
     running = {pk: row for pk, row in lines.items() if row.is_polled}
     polled = {pk: row for pk, row in running.items() if row.shop.channel in POLLED}
     yield from _lags(polled, now)
-    yield from _silences(running, now)
+    lately = _sold_lately(now)
+    yield from _silences(running, lately, now)
     yield from _dead_pushes(polled, now)
     yield from _authorizations(lines.values(), now)
     yield from _breakers(lines.values(), now)
     yield from _missing(lines)
     yield from _dead_letters(lines)
-    yield from _crooked_clocks(lines, now)
+    yield from _crooked_clocks(lines, lately, now)
 
 
 # --- lag ------------------------------------------------------------------------------------
@@ -184,21 +184,38 @@ def expected_per_minute(shop_id: int, now: datetime, *, lately: float) -> float:
     return lately if usual is None else min(usual, lately)
 
 
-def _silences(lines: Mapping[int, SyncCursor], now: datetime) -> Iterable[Wrong]:
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """What a shop sold within ``RECENT``."""
+
+    last: datetime
+    first: datetime
+    count: int
+    newest_word: datetime
+    """The latest time its platform has stamped."""
+
+
+def _sold_lately(now: datetime) -> Mapping[int, Lately]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT shop_id, max(received_at), min(received_at), count(*) "
-            "FROM orders_salesorder WHERE placed_at >= %s GROUP BY shop_id",
+            "SELECT shop_id, max(received_at), min(received_at), count(*), "
+            "max(channel_modified_at) FROM orders_salesorder WHERE placed_at >= %s "
+            "GROUP BY shop_id",
             [now - RECENT],
         )
-        lately = {row[0]: row[1:] for row in cursor.fetchall()}
+        return {row[0]: Lately(*row[1:]) for row in cursor.fetchall()}
+
+
+def _silences(
+    lines: Mapping[int, SyncCursor], lately: Mapping[int, Lately], now: datetime
+) -> Iterable[Wrong]:
     for pk, line in lines.items():
         if pk not in lately:
             continue
-        last, first, count = lately[pk]
-        quiet = now - last
-        minutes = max((last - first).total_seconds() / 60, 1.0)
-        rate = expected_per_minute(pk, now, lately=(count - 1) / minutes)
+        sold = lately[pk]
+        quiet = now - sold.last
+        minutes = max((sold.last - sold.first).total_seconds() / 60, 1.0)
+        rate = expected_per_minute(pk, now, lately=(sold.count - 1) / minutes)
         missed = rate * quiet.total_seconds() / 60
         if quiet >= SHORTEST_SILENCE and missed >= SURE:
             level = Level.ALARM if missed >= 2 * SURE else Level.WARN
@@ -291,17 +308,12 @@ def _dead_letters(lines: Mapping[int, SyncCursor]) -> Iterable[Wrong]:
             )  # fmt: skip
 
 
-def _crooked_clocks(lines: Mapping[int, SyncCursor], now: datetime) -> Iterable[Wrong]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT shop_id, max(channel_modified_at) FROM orders_salesorder "
-            "WHERE placed_at >= %s GROUP BY shop_id",
-            [now - RECENT],
-        )
-        rows: list[Any] = cursor.fetchall()
-    for pk, newest in rows:
-        if pk in lines and newest > now + CROOKED:
-            ahead = math.ceil((newest - now).total_seconds())
+def _crooked_clocks(
+    lines: Mapping[int, SyncCursor], lately: Mapping[int, Lately], now: datetime
+) -> Iterable[Wrong]:
+    for pk, sold in lately.items():
+        if pk in lines and sold.newest_word > now + CROOKED:
+            ahead = math.ceil((sold.newest_word - now).total_seconds())
             yield Wrong(
                 pk, Kind.CLOCK, Level.WARN,
                 f"{lines[pk].shop.name} 的平台时间比本机快 {ahead} 秒，请检查本机时钟",

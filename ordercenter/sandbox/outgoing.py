@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 
 if TYPE_CHECKING:
-    from ordercenter.sandbox.book import Book
+    from ordercenter.sandbox.book import Book, Order
 
 PAUSES: Final = (1.0, 3.0, 10.0, 30.0, 90.0)  # seconds before each repeat
 PATIENCE: Final = 5.0  # seconds a receiver has to answer; Shopify and WeChat give as much
@@ -169,6 +169,33 @@ def delays(book: Book, channel: str) -> list[float]:
         late = 0.0 if shuffled is None else shuffled.number("late")
         found.append(book.weather.dice(channel, "shuffle").uniform(0.0, late))
     return found
+
+
+class Teller:
+    """Hears of every change in the book and pushes what its platform says of it.
+
+    A platform says how in ``_changed``.
+    """
+
+    pauses: tuple[float, ...] = PAUSES
+
+    def __init__(self, book: Book, center_url: str, outgoing: Outgoing | None = None) -> None:
+        self.book = book
+        self.center_url = center_url
+        self.outgoing = outgoing or Outgoing(book, pauses=self.pauses)
+        self._told: dict[str, str] = {}
+        book.on_change(self._changed)
+
+    async def run(self) -> None:
+        await self.outgoing.run()
+
+    def _changed(self, order: Order, event: str) -> None:
+        raise NotImplementedError
+
+    def _is_news(self, refund_id: str, word: str) -> bool:
+        """Whether a refund has come to another word than the one told last; it is told now."""
+        was, self._told[refund_id] = self._told.get(refund_id), word
+        return was != word
 
 
 def said_ok(response: httpx.Response) -> bool:

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Final
 
 from channels_sync.connectors.field_map import FieldMap, Fields
+from channels_sync.connectors.receivers import plain_receiver
 from channels_sync.connectors.values import (
     Node,
-    is_masked_text,
     line_ids,
     order_refund_state,
     quantum_of,
@@ -20,7 +20,6 @@ from ordercenter.orders.contracts import (
     EvidenceDraft,
     LineDraft,
     OrderDraft,
-    ReceiverDraft,
     RefundDraft,
 )
 
@@ -111,7 +110,7 @@ def read_order(document: Node, fields: FieldMap, channel: str) -> OrderDraft:
         modified_at=order.required_time("modified_at"),
         paid_at=paid_at,
         lines=lines,
-        receiver=_receiver(node, fields),
+        receiver=plain_receiver(fields.section("receiver").over(node)),
         evidence=EvidenceDraft(
             buyer_id=evidence.text("buyer_id"),
             device_id=evidence.text("device_id"),
@@ -181,21 +180,6 @@ def _line(line: Fields, line_id: str, quantum: Decimal) -> LineDraft:
         unit_price=unit,
         amount=line.amount("paid_amount", default=unit * quantity - off, quantum=quantum),
         is_gift=line.boolean("is_gift"),
-    )
-
-
-def _receiver(node: Node, fields: FieldMap) -> ReceiverDraft:
-    to = fields.section("receiver").over(node)
-    person, phone, street = to.text("name"), to.text("phone"), to.text("address")
-    return ReceiverDraft(
-        name=person,
-        phone=phone,
-        province=to.text("province"),
-        city=to.text("city"),
-        district=to.text("district"),
-        town=to.text("town"),
-        address=street,
-        is_masked=is_masked_text(person, phone, street),
     )
 
 

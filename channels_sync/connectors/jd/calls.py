@@ -8,14 +8,14 @@ from urllib.parse import urlencode
 
 from channels_sync.connectors.base import BaseConnector
 from channels_sync.connectors.exchange import (
-    Reply,
+    content_under,
     endpoint,
     exchange,
-    parse_reply,
     platform_error,
-    raise_refusal,
     reading_reply,
     refuse_client_error,
+    unrefused,
+    unrefused_token,
 )
 from channels_sync.connectors.jd.wire import classify, response_key, sign
 from channels_sync.connectors.values import CHINA, Node
@@ -57,7 +57,10 @@ class JdCalls(BaseConnector):
             url = endpoint(self.access.base_url, "/routerjson")
             request = self.client.build_request("POST", url, data=params)
             reply = exchange(self.client, request, writes=writes)
-            return _content(reply, response_key(method), writes=writes)
+            refuse_client_error(reply)
+            payload = unrefused(reply.body, classify, writes=writes)
+            key = response_key(method)
+            return Node(content_under(payload, key, writes=writes), key)
 
     def order(self, channel_number: str, fields: str) -> Node:
         """Ask for one order. Raises TryLater where the answer is about another."""
@@ -98,10 +101,7 @@ class JdCalls(BaseConnector):
         with self.calling("oauth.token"):
             request = self.client.build_request("GET", self._auth(path), params=query)
             reply = exchange(self.client, request)
-            if reply.body.lstrip()[:1] != b"{":
-                refuse_client_error(reply)
-            payload = _without_refusal(reply, writes=False)
-            refuse_client_error(reply)
+            payload = unrefused_token(reply, classify)
             with reading_reply():
                 return self._tokens(Node.of(payload))
 
@@ -114,24 +114,3 @@ class JdCalls(BaseConnector):
             expires_at=self.now() + timedelta(seconds=seconds) if seconds else None,
             refresh_token=answer.text("refresh_token"),
         )
-
-
-def _without_refusal(reply: Reply, *, writes: bool) -> Any:
-    """Parse an answer; raises ConnectorError for a refusal in it and for junk."""
-    payload = parse_reply(reply.body, writes=writes)
-    with reading_reply(writes=writes):
-        error = classify(payload)
-    if error:
-        raise_refusal(error, writes=writes)
-    return payload
-
-
-def _content(reply: Reply, key: str, *, writes: bool) -> Node:
-    refuse_client_error(reply)
-    payload = _without_refusal(reply, writes=writes)
-    content = payload.get(key) if isinstance(payload, dict) else None
-    if not isinstance(content, dict):
-        raise TryLater(
-            platform_error("bad_body", "平台的答复缺少应有的内容"), outcome_unknown=writes
-        )
-    return Node(content, key)

@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 from channels_sync.connectors.field_map import FieldMap, Fields
+from channels_sync.connectors.receivers import plain_receiver
 from channels_sync.connectors.values import (
     Node,
-    is_masked_text,
     line_ids,
     order_refund_state,
     quantum_of,
@@ -192,17 +192,7 @@ def _line(row: Fields, line_id: str, coin: Decimal) -> LineDraft:
 
 
 def _receiver(receiver: Fields) -> ReceiverDraft | None:
-    name, phone, address = (receiver.text(key) for key in ("name", "phone", "address"))
-    found = ReceiverDraft(
-        name=name,
-        phone=phone,
-        province=receiver.text("province"),
-        city=receiver.text("city"),
-        district=receiver.text("district"),
-        town=receiver.text("town"),
-        address=address,
-        is_masked=is_masked_text(name, phone, address),
-    )
+    found = plain_receiver(receiver)
     return None if found == ReceiverDraft() else found
 
 

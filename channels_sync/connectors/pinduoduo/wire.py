@@ -9,16 +9,14 @@ from urllib.parse import quote
 
 from channels_sync.connectors.base import BaseConnector
 from channels_sync.connectors.exchange import (
+    content_under,
     endpoint,
     exchange,
-    parse_reply,
-    platform_error,
-    raise_refusal,
-    reading_reply,
     refuse_client_error,
+    unrefused,
 )
 from channels_sync.connectors.values import Node
-from channels_sync.contracts import ErrorClass, Limit, PlatformError, TryLater
+from channels_sync.contracts import ErrorClass, Limit, PlatformError
 
 ORDERS: Final = "pdd.order.number.list.increment.get"
 CONFIRMED: Final = "pdd.order.list.get"
@@ -168,11 +166,7 @@ class PinduoduoWire(BaseConnector):
             request = self.client.build_request("POST", url, json=params)
             reply = exchange(self.client, request, writes=writes)
             refuse_client_error(reply)
-            payload = parse_reply(reply.body, writes=writes)
-            with reading_reply(writes=writes):
-                error = classify(payload)
-            if error:
-                raise_refusal(error, writes=writes)
+            payload = unrefused(reply.body, classify, writes=writes)
             return _content(payload, method, writes=writes)
 
     def _signed(
@@ -196,9 +190,4 @@ def _content(payload: Any, method: str, *, writes: bool) -> Node:
     """What stands under the outer key of ``method``; of a method of an option, under any."""
     found = payload if isinstance(payload, Mapping) else {}
     key = ANSWERS.get(method) or next((key for key in found if key.endswith("response")), "")
-    content = found.get(key)
-    if not isinstance(content, Mapping):
-        raise TryLater(
-            platform_error("bad_body", "平台的答复缺少应有的内容"), outcome_unknown=writes
-        )
-    return Node(content, key)
+    return Node(content_under(found, key, writes=writes), key)

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 from urllib.parse import unquote, urlencode
 
 from channels_sync.connectors.base import BaseConnector
 from channels_sync.connectors.exchange import (
-    Reply,
+    content_under,
     endpoint,
     exchange,
-    parse_reply,
     platform_error,
-    raise_refusal,
     reading_reply,
     refuse_client_error,
+    unrefused,
+    unrefused_token,
 )
 from channels_sync.connectors.taobao.wire import china_text, classify, response_key, sign
 from channels_sync.connectors.values import Node
@@ -61,7 +61,10 @@ class TaobaoCalls(BaseConnector):
             url = endpoint(self.access.base_url, "/router/rest")
             request = self.client.build_request("POST", url, data=params)
             reply = exchange(self.client, request, writes=writes)
-            return _content(reply, response_key(method), writes=writes)
+            refuse_client_error(reply)
+            payload = unrefused(reply.body, classify, writes=writes)
+            key = response_key(method)
+            return Node(content_under(payload, key, writes=writes), key)
 
     def trade(self, channel_number: str, fields: str) -> Node:
         """Ask for one trade. Raises TryLater where the answer is about another."""
@@ -99,10 +102,7 @@ class TaobaoCalls(BaseConnector):
         with self.calling("oauth.token"):
             request = self.client.build_request("POST", self._auth("/token"), data=form)
             reply = exchange(self.client, request)
-            if reply.body.lstrip()[:1] != b"{":
-                refuse_client_error(reply)
-            answer = _without_refusal(reply, writes=False)
-            refuse_client_error(reply)
+            answer = unrefused_token(reply, classify)
             with reading_reply():
                 return self._tokens(Node.of(answer))
 
@@ -124,24 +124,3 @@ class TaobaoCalls(BaseConnector):
         """When the shortest of the spans under ``keys`` is over; zero and absence are none."""
         spans = [span for key in keys if (span := answer.optional_whole(key))]
         return self.now() + timedelta(seconds=min(spans)) if spans else None
-
-
-def _without_refusal(reply: Reply, *, writes: bool) -> Any:
-    """Parse an answer; raises ConnectorError for a refusal in it and for junk."""
-    payload = parse_reply(reply.body, writes=writes)
-    with reading_reply(writes=writes):
-        error = classify(payload)
-    if error:
-        raise_refusal(error, writes=writes)
-    return payload
-
-
-def _content(reply: Reply, key: str, *, writes: bool) -> Node:
-    refuse_client_error(reply)
-    payload = _without_refusal(reply, writes=writes)
-    content = payload.get(key) if isinstance(payload, dict) else None
-    if not isinstance(content, dict):
-        raise TryLater(
-            platform_error("bad_body", "平台的答复缺少应有的内容"), outcome_unknown=writes
-        )
-    return Node(content, key)

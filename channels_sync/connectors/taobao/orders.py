@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Final
 
 from channels_sync.connectors.field_map import FieldMap, Fields
-from channels_sync.connectors.values import Node, is_masked_text, order_refund_state
+from channels_sync.connectors.receivers import plain_receiver
+from channels_sync.connectors.values import Node, order_refund_state
 from channels_sync.contracts import Unreadable
 from ordercenter.core.money import share_out
 from ordercenter.orders.contracts import (
@@ -155,18 +156,7 @@ def _before_share(row: Fields) -> Decimal:
 
 
 def _receiver(receiver: Fields) -> ReceiverDraft | None:
-    name, phone, address = map(receiver.text, ("name", "phone", "address"))
-    draft = ReceiverDraft(
-        name=name,
-        phone=phone,
-        province=receiver.text("province"),
-        city=receiver.text("city"),
-        district=receiver.text("district"),
-        town=receiver.text("town"),
-        address=address,
-        is_masked=is_masked_text(name, phone, address),
-        oaid=receiver.text("oaid"),
-    )
+    draft = plain_receiver(receiver, oaid=receiver.text("oaid"))
     return None if draft == ReceiverDraft() else draft
 
 

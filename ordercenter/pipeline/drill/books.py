@@ -112,12 +112,12 @@ def _compare_shop(shop: Shop, ledger: Mapping[str, Any], found: Comparison) -> N
     found.missing += [f"{shop.code} {number}" for number in sorted(theirs.keys() - ours.keys())]
     known = {row["number"] for row in ledger["orders"]}
     found.strange += [f"{shop.code} {number}" for number in sorted(ours.keys() - known)]
-    lines = _lines(shop)
+    pieces = _pieces(shop)
     told = _told(shop)
     for number in theirs.keys() & ours.keys():
         row, order = theirs[number], ours[number]
         found.lines += len(row["lines"])
-        why = [*_differences(row, order), *_line_differences(row, lines.get(order.pk, []))]
+        why = [*_differences(row, order), *_line_differences(row, pieces.get(order.pk, []))]
         if why:
             found.differing.append(f"{shop.code} {number}: {'; '.join(why)}")
         parcels = {parcel["tracking_number"] for parcel in row["shipments"]}
@@ -137,24 +137,19 @@ def _differences(row: Mapping[str, Any], order: SalesOrder) -> Iterable[str]:
         yield f"{order.channel_status} for {row['state']}"
 
 
-def _lines(shop: Shop) -> dict[int, list[tuple[str, str, int]]]:
-    """(platform SKU, merchant's code, pieces) of every line as bought, by order."""
-    rows: dict[int, list[tuple[str, str, int]]] = {}
+def _pieces(shop: Shop) -> dict[int, list[int]]:
+    """Pieces of every line as bought, by order."""
+    rows: dict[int, list[int]] = {}
     bought = OrderLine.objects.filter(order__shop=shop, bundle_line=None).exclude(
         channel_line_id=""
     )
-    for pk, sku, code, quantity in bought.values_list(
-        "order_id", "platform_sku_id", "outer_code", "quantity"
-    ):
-        rows.setdefault(pk, []).append((sku, code, quantity))
+    for pk, quantity in bought.values_list("order_id", "quantity"):
+        rows.setdefault(pk, []).append(quantity)
     return rows
 
 
-def _line_differences(
-    row: Mapping[str, Any], ours: Iterable[tuple[str, str, int]]
-) -> Iterable[str]:
-    theirs = sorted((line["quantity"] for line in row["lines"]), reverse=True)
-    mine = sorted((quantity for _, _, quantity in ours), reverse=True)
+def _line_differences(row: Mapping[str, Any], ours: Iterable[int]) -> Iterable[str]:
+    theirs, mine = sorted(line["quantity"] for line in row["lines"]), sorted(ours)
     if theirs != mine:
         yield f"pieces {mine} for {theirs}"
 

@@ -43,7 +43,7 @@ from ordercenter.sandbox.book import (
     Refund,
     ShopConfig,
 )
-from ordercenter.sandbox.outgoing import Outgoing, Push, hook, said_ok
+from ordercenter.sandbox.outgoing import Push, Teller, hook, said_ok
 from ordercenter.sandbox.wire import (
     BEIJING,
     answer,
@@ -307,18 +307,8 @@ def buyer_body(order: Order) -> dict[str, str]:
 # Webhooks
 
 
-class Pusher:
+class Pusher(Teller):
     """Tells the center of every change by their CRM's webhook (7)."""
-
-    def __init__(self, book: Book, center_url: str, outgoing: Outgoing | None = None) -> None:
-        self.book = book
-        self.center_url = center_url
-        self.outgoing = outgoing or Outgoing(book)
-        self._told: dict[str, str] = {}
-        book.on_change(self._changed)
-
-    async def run(self) -> None:
-        await self.outgoing.run()
 
     def _changed(self, order: Order, event: str) -> None:
         shop = self.book.shops[order.shop]
@@ -326,8 +316,7 @@ class Pusher:
             return
         for refund in order.refunds:
             status = REFUND_STATUS[refund.state]
-            if self._told.get(refund.refund_id) != status:
-                self._told[refund.refund_id] = status
+            if self._is_news(refund.refund_id, status):
                 name = "refund.created" if status == "pending" else f"refund.{status}"
                 self._put(shop, order, name, {"refund": refund_body(order, refund)})
         name = EVENTS.get(event, "order.updated")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ordercenter.sandbox.book import AGREED, ASKED, DONE, REFUSED, WITHDRAWN
-from ordercenter.sandbox.outgoing import Outgoing, Push, hook
+from ordercenter.sandbox.outgoing import Push, Teller, hook
 from ordercenter.sandbox.platforms.douyin.bodies import (
     REFUNDS,
     aftersale_type,
@@ -23,7 +23,7 @@ from ordercenter.sandbox.wire import beijing, digest
 if TYPE_CHECKING:
     import httpx
 
-    from ordercenter.sandbox.book import Book, Order, Refund, ShopConfig
+    from ordercenter.sandbox.book import Order, Refund, ShopConfig
 
 REFUND_TAGS: Final = {ASKED: "200", AGREED: "201", REFUSED: "204", DONE: "206", WITHDRAWN: "207"}
 ORDER_TAGS: Final = {
@@ -40,18 +40,8 @@ PART_SHIPPED_TAG, CANCELED_TAG = "108", "106"
 ADDRESS_TAGS: Final = frozenset({"105", "111"})
 
 
-class Pusher:
+class Pusher(Teller):
     """Tells the center of every change by a push of hints (3e)."""
-
-    def __init__(self, book: Book, center_url: str, outgoing: Outgoing | None = None) -> None:
-        self.book = book
-        self.center_url = center_url
-        self.outgoing = outgoing or Outgoing(book)
-        self._told: dict[str, str] = {}
-        book.on_change(self._changed)
-
-    async def run(self) -> None:
-        await self.outgoing.run()
 
     def _changed(self, order: Order, event: str) -> None:
         shop = self.book.shops[order.shop]
@@ -60,8 +50,7 @@ class Pusher:
         if (tag := order_tag(order, event)) is not None:
             self._put(shop, order, tag, order.number, order_message(shop, order, tag))
         for refund in order.refunds:
-            if self._told.get(refund.refund_id) != refund.state:
-                self._told[refund.refund_id] = refund.state
+            if self._is_news(refund.refund_id, refund.state):
                 message = refund_message(shop, order, refund)
                 self._put(shop, order, REFUND_TAGS[refund.state], refund.refund_id, message)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ordercenter.sandbox.book import Line, Order, Refund, Shipment, ShopConfig
-from ordercenter.sandbox.outgoing import Outgoing, Push, hook, said_ok
+from ordercenter.sandbox.outgoing import Push, Teller, hook, said_ok
 from ordercenter.sandbox.platforms.shopify.bodies import (
     LOCATION,
     address_facts,
@@ -38,18 +38,8 @@ if TYPE_CHECKING:
     from ordercenter.sandbox.book import Book
 
 
-class Pusher:
+class Pusher(Teller):
     """Tells the center of every change by webhooks in the REST shape (5e)."""
-
-    def __init__(self, book: Book, center_url: str, outgoing: Outgoing | None = None) -> None:
-        self.book = book
-        self.center_url = center_url
-        self.outgoing = outgoing or Outgoing(book)
-        self._told: dict[str, str] = {}
-        book.on_change(self._changed)
-
-    async def run(self) -> None:
-        await self.outgoing.run()
 
     def _changed(self, order: Order, event: str) -> None:
         shop = self.book.shops[order.shop]
@@ -57,8 +47,7 @@ class Pusher:
             return
         for refund in order.refunds:
             status = transaction_status(refund)
-            if self._told.get(refund.refund_id) != status:
-                self._told[refund.refund_id] = status
+            if self._is_news(refund.refund_id, status):
                 self._put(shop, order, "refunds/create", refund_body(order, refund, shop))
         for topic in topics(order, event):
             self._put(shop, order, topic, order_rest(self.book, shop, order))

@@ -18,12 +18,12 @@ from xml.sax.saxutils import escape
 import httpx
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from ordercenter.sandbox.outgoing import PATIENCE, Outgoing, Push, hook
+from ordercenter.sandbox.outgoing import PATIENCE, Push, Teller, hook
 from ordercenter.sandbox.platforms.wechat.bodies import REFUNDS, openid
 from ordercenter.sandbox.wire import digest
 
 if TYPE_CHECKING:
-    from ordercenter.sandbox.book import Book, Order, Refund, ShopConfig
+    from ordercenter.sandbox.book import Order, Refund, ShopConfig
 
 BLOCK: Final = 32
 """The padding goes to blocks of 32 bytes, not to those of AES (6e)."""
@@ -77,15 +77,10 @@ def xml(name: str, value: Any) -> str:
     return f"<{name}>{inner}</{name}>"
 
 
-class Pusher:
+class Pusher(Teller):
     """Tells the center of every change of a WeChat shop's orders."""
 
-    def __init__(self, book: Book, center_url: str, outgoing: Outgoing | None = None) -> None:
-        self.book = book
-        self.center_url = center_url
-        self.outgoing = outgoing or Outgoing(book, pauses=PAUSES)
-        self._told: dict[str, str] = {}
-        book.on_change(self._changed)
+    pauses = PAUSES
 
     async def run(self) -> None:
         """Check the addresses, and send whatever is due, until canceled."""
@@ -133,8 +128,7 @@ class Pusher:
         if (name := ORDER_EVENTS.get(event)) is not None:
             self._put(shop, order, name, {"order_info": order_info(order, event)})
         for refund in order.refunds:
-            if self._told.get(refund.refund_id) != refund.state:
-                self._told[refund.refund_id] = refund.state
+            if self._is_news(refund.refund_id, refund.state):
                 said = {"finder_shop_aftersale_status_update": refund_info(order, refund)}
                 self._put(shop, order, AFTERSALE_EVENT, said)
 
