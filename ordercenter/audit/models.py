@@ -44,6 +44,15 @@ class Action(models.TextChoices):
     ADDRESS_ANSWERED = "address_answered", _("答复改地址申请")
     RECEIVER_REVEALED = "receiver_revealed", _("查看收件人明文")
     FIELD_MAP_CHANGED = "field_map_changed", _("字段对照变更")
+    STOCK_MOVED = "stock_moved", _("调拨")
+    STOCK_ADJUSTED = "stock_adjusted", _("库存调整")
+    STOCK_COUNTED = "stock_counted", _("盘点")
+    STOCK_POLICY_CHANGED = "stock_policy_changed", _("库存策略变更")
+    STOCK_CLAWED_BACK = "stock_clawed_back", _("库存回拨")
+    LINE_SWAPPED = "line_swapped", _("换货发出")
+    LINE_DROPPED = "line_dropped", _("取消缺货行")
+    GIFTS_GIVEN = "gifts_given", _("赠品变更")
+    PRESALE_PROMISED = "presale_promised", _("预售承诺")
 
 
 class AuditRecord(models.Model):

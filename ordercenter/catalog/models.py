@@ -71,7 +71,16 @@ class ShopAssignment(models.Model):
 
 
 class Sku(models.Model):
-    """One thing we stock: the only identifier downstream."""
+    """One thing we stock: the only identifier downstream.
+
+    ``base_price`` holds wherever no dated price (``SkuPrice``) covers the moment.
+    """
+
+    class Size(models.TextChoices):
+        SMALL = "small", _("小件")
+        MEDIUM = "medium", _("中件")
+        LARGE = "large", _("大件")
+        BULKY = "bulky", _("超大件")
 
     code = models.CharField(_("货品编码"), max_length=40, unique=True)
     name = models.CharField(_("名称"), max_length=120)
@@ -79,7 +88,12 @@ class Sku(models.Model):
     base_price = models.DecimalField(_("基准价"), max_digits=12, decimal_places=2)
     currency = models.CharField(_("币种"), max_length=3, default="CNY")
     barcode = models.CharField(_("条码"), max_length=40, blank=True)
+    cost = models.DecimalField(_("成本"), max_digits=12, decimal_places=2, null=True, blank=True)
     weight_grams = models.PositiveIntegerField(_("重量（克）"), default=0)
+    size_class = models.CharField(
+        _("体积等级"), max_length=6, choices=Size, default=Size.SMALL, db_default=Size.SMALL
+    )
+    picture = models.URLField(_("主图地址"), max_length=500, blank=True, db_default="")
     color_name = models.CharField(_("颜色"), max_length=20, blank=True)
     color_hex = models.CharField(_("色值"), max_length=7, blank=True)
     is_gift = models.BooleanField(_("赠品"), default=False)
@@ -92,11 +106,48 @@ class Sku(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(base_price__gte=Decimal(0)), name="sku_price_not_negative"
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(cost__isnull=True) | models.Q(cost__gte=Decimal(0)),
+                name="sku_cost_not_negative",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.code} {self.name}"
+
+
+class SkuPrice(models.Model):
+    """What a SKU is worth from one moment on, and until another (or for good).
+
+    Of several that cover a moment the one that began last counts.
+    """
+
+    sku = models.ForeignKey(Sku, models.CASCADE, verbose_name=_("货品"), related_name="prices")
+    base_price = models.DecimalField(_("基准价"), max_digits=12, decimal_places=2)
+    starts_at = models.DateTimeField(_("生效时间"))
+    ends_at = models.DateTimeField(_("失效时间"), null=True, blank=True)
+    reason = models.CharField(_("说明"), max_length=100, blank=True)
+
+    class Meta:
+        verbose_name = _("分时基准价")
+        verbose_name_plural = _("分时基准价")
+        ordering = ["sku", "-starts_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["sku", "starts_at"], name="sku_price_once"),
+            models.CheckConstraint(
+                condition=models.Q(base_price__gte=Decimal(0)),
+                name="dated_price_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(ends_at__isnull=True)
+                | models.Q(ends_at__gt=models.F("starts_at")),
+                name="dated_price_ends_later",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sku} {self.base_price}"
 
 
 class Bundle(models.Model):
@@ -171,19 +222,106 @@ class Listing(models.Model):
         return f"{self.shop} {self.code}"
 
 
+class ListingVersion(models.Model):
+    """What a listing stood for, version by version. The newest is what it stands for now."""
+
+    listing = models.ForeignKey(Listing, models.CASCADE, related_name="versions")
+    version = models.PositiveIntegerField(_("版本"))
+    sku = models.ForeignKey(Sku, models.PROTECT, null=True, verbose_name=_("货品"))
+    bundle = models.ForeignKey(Bundle, models.PROTECT, null=True, verbose_name=_("组合装"))
+    reason = models.CharField(_("原因"), max_length=200, blank=True)
+    changed_by = models.CharField(_("操作者"), max_length=80)
+    changed_at = models.DateTimeField(_("时间"))
+
+    class Meta:
+        verbose_name = _("映射版本")
+        verbose_name_plural = _("映射版本")
+        ordering = ["listing", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["listing", "version"], name="listing_version_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.listing} v{self.version}"
+
+
 class GiftStrategy(models.Model):
-    """Who may have a gift: orders whose main goods reach the threshold."""
+    """Who may have a gift, and which.
+
+    ``min_amount`` and ``min_quantity`` are reached by the main goods of the order: those of
+    ``main_skus`` where any are named, else all that are no gifts. ``tiers`` replace gift and
+    thresholds: the highest tier that is reached counts. ``shops`` empty: every shop.
+    """
+
+    class Kind(models.TextChoices):
+        AUTOMATIC = "automatic", _("系统自动加赠")
+        PLATFORM = "platform", _("平台赠送（只核对）")
+        MANUAL = "manual", _("人工赠送")
 
     code = models.SlugField(_("策略编码"), max_length=40, unique=True)
     name = models.CharField(_("名称"), max_length=100)
+    kind = models.CharField(
+        _("来源"), max_length=9, choices=Kind, default=Kind.PLATFORM, db_default=Kind.PLATFORM
+    )
     gift_sku = models.ForeignKey(Sku, models.PROTECT, verbose_name=_("赠品"))
-    min_amount = models.DecimalField(_("主商品金额门槛"), max_digits=12, decimal_places=2)
+    quantity = models.PositiveIntegerField(_("赠送件数"), default=1, db_default=1)
+    min_amount = models.DecimalField(
+        _("主商品金额门槛"), max_digits=12, decimal_places=2, default=Decimal(0)
+    )
+    min_quantity = models.PositiveIntegerField(_("主商品件数门槛"), default=0, db_default=0)
+    shops = models.ManyToManyField(Shop, blank=True, verbose_name=_("适用店铺"))
+    main_skus = models.ManyToManyField(
+        Sku, blank=True, related_name="earns_gifts", verbose_name=_("主商品")
+    )
+    starts_at = models.DateTimeField(_("开始"), null=True, blank=True)
+    ends_at = models.DateTimeField(_("结束"), null=True, blank=True)
+    first_orders = models.PositiveIntegerField(_("前 N 单"), null=True, blank=True)
+    per_buyer = models.PositiveIntegerField(_("每位买家限几单"), null=True, blank=True)
+    substitute = models.ForeignKey(
+        Sku, models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("替代赠品")
+    )
+    """Given when the gift is out of stock; without one the order is held."""
     is_active = models.BooleanField(_("启用"), default=True)
 
     class Meta:
         verbose_name = _("赠品策略")
         verbose_name_plural = _("赠品策略")
         ordering = ["code"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(quantity__gt=0), name="gift_gives"),
+            models.CheckConstraint(
+                condition=models.Q(starts_at__isnull=True)
+                | models.Q(ends_at__isnull=True)
+                | models.Q(ends_at__gt=models.F("starts_at")),
+                name="gift_ends_later",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+
+class GiftTier(models.Model):
+    """One step of a tiered strategy."""
+
+    strategy = models.ForeignKey(GiftStrategy, models.CASCADE, related_name="tiers")
+    min_amount = models.DecimalField(
+        _("主商品金额门槛"), max_digits=12, decimal_places=2, default=Decimal(0)
+    )
+    min_quantity = models.PositiveIntegerField(_("主商品件数门槛"), default=0)
+    gift_sku = models.ForeignKey(Sku, models.PROTECT, verbose_name=_("赠品"))
+    quantity = models.PositiveIntegerField(_("赠送件数"), default=1)
+
+    class Meta:
+        verbose_name = _("赠品阶梯")
+        verbose_name_plural = _("赠品阶梯")
+        ordering = ["strategy", "min_amount", "min_quantity"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["strategy", "min_amount", "min_quantity"], name="gift_tier_once"
+            ),
+            models.CheckConstraint(condition=models.Q(quantity__gt=0), name="gift_tier_gives"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.strategy} ≥ {self.min_amount} / {self.min_quantity}"

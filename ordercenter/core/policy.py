@@ -53,6 +53,11 @@ class Can(TextChoices):
     REVEAL_RECEIVER = "reveal_receiver", _("查看收件人明文")
     READ_REVEALS = "read_reveals", _("查看明文查看记录")
     RESTRICT_RECEIVER = "restrict_receiver", _("限制处理个人信息")
+    VIEW_STOCK = "view_stock", _("查看库存")
+    MOVE_STOCK = "move_stock", _("收货、调拨与盘点")
+    APPROVE_STOCK = "approve_stock", _("复核库存调整")
+    EDIT_STOCK_POLICY = "edit_stock_policy", _("维护配额、安全库存与锁定")
+    WORK_SHORTAGE = "work_shortage", _("处理缺货订单")
 
 
 _SUPERVISORS: Final = frozenset({Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR})
@@ -83,6 +88,11 @@ ALLOWED: Final[Mapping[Can, frozenset[Role]]] = {
     Can.REVEAL_RECEIVER: _DECIDERS | {Role.CLERK},
     Can.READ_REVEALS: _SUPERVISORS | {Role.CEO},
     Can.RESTRICT_RECEIVER: frozenset({Role.OPERATIONS_SUPERVISOR, Role.CEO}),
+    Can.VIEW_STOCK: _DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT},
+    Can.MOVE_STOCK: _SUPERVISORS | {Role.PICKER},
+    Can.APPROVE_STOCK: _SUPERVISORS,
+    Can.EDIT_STOCK_POLICY: _SUPERVISORS,
+    Can.WORK_SHORTAGE: _SUPERVISORS | {Role.CLERK, Role.REVIEWER},
 }
 
 SCOPED: Final = frozenset({Role.CLERK, Role.PICKER, Role.PACKER})

@@ -62,6 +62,17 @@ class SalesOrder(models.Model):
     is_test = models.BooleanField(_("测试单"))
     is_presale = models.BooleanField(_("预售"))
     priority = models.PositiveSmallIntegerField(_("优先级"), default=0)
+    deposit_amount = models.DecimalField(
+        _("定金"), max_digits=18, decimal_places=2, db_default=0, default=0
+    )
+    deposit_paid_at = models.DateTimeField(_("定金付款时间"), null=True)
+    promised_at = models.DateTimeField(_("承诺发货时间"), null=True)
+    """When the goods are to leave, as the platform or a presale's arrivals promise it."""
+    balance_of = models.ForeignKey(
+        "self", models.PROTECT, null=True, related_name="balances", verbose_name=_("定金单"),
+        db_index=False,
+    )  # fmt: skip
+    """The deposit's own order, where a channel makes two of one purchase."""
 
     objects: ClassVar[SalesOrderQuerySet] = SalesOrderQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -152,6 +163,10 @@ class OrderLine(models.Model):
     unit_price = models.DecimalField(_("单价"), max_digits=18, decimal_places=2)
     amount = models.DecimalField(_("实付"), max_digits=18, decimal_places=2)
     is_gift = models.BooleanField(_("赠品"))
+    gift_strategy = models.CharField(_("赠品策略"), max_length=40, default="", db_default="")
+    """Which strategy gave it; ``platform`` when the channel sent it so."""
+    is_dropped = models.BooleanField(_("不再发货"), default=False, db_default=False)
+    """The seller canceled this line; the rest of the order goes on."""
     refund_state = models.CharField(_("退款状态"), max_length=12)
 
     class Meta:

@@ -95,7 +95,7 @@ def test_k01_control_without_lock_and_check_the_last_unit_is_sold_many_times(
     run_together: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     level = shelf(1)
-    with without(walls=["never_oversold"]):
+    with without(walls=["never_oversold", "slices_fit"]):
         unlocked(monkeypatch, "inventory_stocklevel")
         everybody_looks_before_anybody_takes(monkeypatch)
         grants = crowd(level, run_together)

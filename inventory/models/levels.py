@@ -1,75 +1,15 @@
-"""What lies where, what of it is promised, and every movement that made it so."""
+"""What there is of each SKU, what of it is promised or set aside, and every movement."""
 
 from collections.abc import Collection
 from typing import ClassVar
 
-from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from inventory.models.places import VirtualWarehouse
 from ordercenter.catalog.models import Shop, Sku
 from ordercenter.orders.models import OrderLine
-
-
-class Warehouse(models.Model):
-    """A building goods leave from. ``covers`` lists the provinces it is nearest to."""
-
-    code = models.SlugField(_("仓库编码"), max_length=32, unique=True)
-    name = models.CharField(_("仓库名称"), max_length=60)
-    province = models.CharField(_("省"), max_length=32)
-    city = models.CharField(_("市"), max_length=32)
-    district = models.CharField(_("区县"), max_length=32, blank=True)
-    address = models.CharField(_("地址"), max_length=200, blank=True)
-    contact = models.CharField(_("联系人"), max_length=40, blank=True)
-    phone = models.CharField(_("电话"), max_length=32, blank=True)
-    covers = models.JSONField(_("覆盖省份"), default=list)
-    rank = models.PositiveSmallIntegerField(_("默认次序"), default=10)
-    is_active = models.BooleanField(_("启用"), default=True)
-
-    class Meta:
-        verbose_name = _("仓库")
-        verbose_name_plural = _("仓库")
-        ordering = ["rank", "code"]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class WarehouseAssignment(models.Model):
-    """A picker or packer works here; without one the stage pages are empty."""
-
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.CASCADE, related_name="warehouse_assignments"
-    )
-    warehouse = models.ForeignKey(Warehouse, models.CASCADE, verbose_name=_("仓库"))
-
-    class Meta:
-        verbose_name = _("仓库分工")
-        verbose_name_plural = _("仓库分工")
-        constraints = [
-            models.UniqueConstraint(fields=["user", "warehouse"], name="warehouse_assigned_once")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.user} · {self.warehouse}"
-
-
-class VirtualWarehouse(models.Model):
-    """Stock of a warehouse set aside for some shops; without shops it serves all."""
-
-    code = models.SlugField(_("虚拟仓编码"), max_length=32, unique=True)
-    name = models.CharField(_("名称"), max_length=60)
-    warehouse = models.ForeignKey(Warehouse, models.PROTECT, verbose_name=_("仓库"))
-    shops = models.ManyToManyField(Shop, blank=True, verbose_name=_("专属店铺"))
-
-    class Meta:
-        verbose_name = _("虚拟仓")
-        verbose_name_plural = _("虚拟仓")
-        ordering = ["code"]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class StockLevelQuerySet(models.QuerySet["StockLevel"]):
@@ -83,9 +23,12 @@ class StockLevelQuerySet(models.QuerySet["StockLevel"]):
 
 
 class StockLevel(models.Model):
-    """What one virtual warehouse has of one SKU, and how much of it is promised.
+    """What one virtual warehouse has of one SKU, in units, by kind.
 
-    ``available`` is ``on_hand - reserved``. The running sum of its movements, always.
+    ``on_hand`` can be sold and lies on the shelf; ``reserved`` of it is promised to orders and
+    ``locked`` of it is set aside for single shops and not promised yet. ``inbound`` is announced,
+    ``in_transit`` on its way here from another warehouse, ``defect`` here but not to be sold.
+    The running sum of its movements, always; ``locked`` that of its slices.
     """
 
     virtual_warehouse = models.ForeignKey(
@@ -94,6 +37,10 @@ class StockLevel(models.Model):
     sku = models.ForeignKey(Sku, models.PROTECT, verbose_name=_("货品"))
     on_hand = models.PositiveIntegerField(_("现有"), default=0)
     reserved = models.PositiveIntegerField(_("占用"), default=0)
+    locked = models.PositiveIntegerField(_("店铺锁定"), db_default=0)
+    inbound = models.PositiveIntegerField(_("在途到货"), db_default=0)
+    in_transit = models.PositiveIntegerField(_("调拨在途"), db_default=0)
+    defect = models.PositiveIntegerField(_("残次"), db_default=0)
 
     objects: ClassVar[StockLevelQuerySet] = StockLevelQuerySet.as_manager()  # type: ignore[assignment]
 
@@ -103,6 +50,9 @@ class StockLevel(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["virtual_warehouse", "sku"], name="stock_level_once"),
             models.CheckConstraint(condition=Q(reserved__lte=F("on_hand")), name="never_oversold"),
+            models.CheckConstraint(
+                condition=Q(on_hand__gte=F("reserved") + F("locked")), name="slices_fit"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -110,7 +60,41 @@ class StockLevel(models.Model):
 
     @property
     def available(self) -> int:
+        """Units that are promised to no order; the locked ones among them."""
         return self.on_hand - self.reserved
+
+
+class StockSlice(models.Model):
+    """Units of a level that one shop alone may sell. ``unsold`` of ``quantity`` are left.
+
+    Orders of the shop take from its slice first. What is given back by an order goes back to
+    the slice while it is active.
+    """
+
+    level = models.ForeignKey(StockLevel, models.PROTECT, verbose_name=_("库存"))
+    shop = models.ForeignKey(Shop, models.PROTECT, verbose_name=_("店铺"))
+    quantity = models.PositiveIntegerField(_("锁定数量"))
+    unsold = models.PositiveIntegerField(_("未售"))
+    priority = models.PositiveSmallIntegerField(_("优先级"), default=10)
+    """A claw-back takes from the highest number first."""
+    is_active = models.BooleanField(_("启用"), default=True)
+    changed_at = models.DateTimeField(_("变更时间"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("店铺锁定库存")
+        verbose_name_plural = _("店铺锁定库存")
+        constraints = [
+            models.UniqueConstraint(fields=["level", "shop"], name="stock_slice_once"),
+            models.CheckConstraint(
+                condition=Q(unsold__lte=F("quantity")), name="slice_unsold_fits"
+            ),
+            models.CheckConstraint(
+                condition=Q(is_active=True) | Q(unsold=0), name="slice_ended_is_empty"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.shop} {self.level} {self.unsold}/{self.quantity}"
 
 
 class Reservation(models.Model):
@@ -125,6 +109,16 @@ class Reservation(models.Model):
     order_id = models.BigIntegerField(_("订单"))
     level = models.ForeignKey(StockLevel, models.PROTECT, verbose_name=_("库存"), db_index=False)
     quantity = models.PositiveIntegerField(_("数量"))
+    slice = models.ForeignKey(
+        StockSlice,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("店铺锁定"),
+        db_index=False,
+    )
+    slice_units = models.PositiveIntegerField(_("其中来自锁定"), db_default=0)
+    """So many of the units came out of the shop's slice."""
     state = models.CharField(_("状态"), max_length=8, choices=State, default=State.ACTIVE)
     created_at = models.DateTimeField(_("占用时间"))
     expires_at = models.DateTimeField(_("到期"), null=True)
@@ -140,6 +134,10 @@ class Reservation(models.Model):
                 fields=["line", "level"], condition=Q(state="active"), name="reservation_once"
             ),
             models.CheckConstraint(condition=Q(quantity__gt=0), name="reservation_positive"),
+            models.CheckConstraint(
+                condition=Q(slice_units=0) | Q(slice__isnull=False, slice_units__lte=F("quantity")),
+                name="reservation_slice_units",
+            ),
         ]
         indexes = [
             models.Index(
@@ -157,23 +155,33 @@ class Reservation(models.Model):
 
 
 class Account(models.TextChoices):
-    """Where units are; every movement takes from one and gives to another."""
+    """Where units are; every movement takes from one and gives to another.
+
+    A transfer goes by ``BETWEEN``, which belongs to no level: what left one for it and has not
+    come into the other is zero for every document.
+    """
 
     OUTSIDE = "outside", _("库外")
     AVAILABLE = "available", _("可用")
     RESERVED = "reserved", _("占用")
     SHIPPED = "shipped", _("已出库")
+    INBOUND = "inbound", _("在途到货")
+    BETWEEN = "between", _("调拨中转")
+    TRANSIT = "transit", _("调拨在途")
+    DEFECT = "defect", _("残次")
 
 
 class StockMovement(models.Model):
     """One double-entry line of the ledger: append-only at the database."""
 
-    level = models.ForeignKey(StockLevel, models.PROTECT, verbose_name=_("库存"))
+    level = models.ForeignKey(StockLevel, models.PROTECT, verbose_name=_("库存"), db_index=False)
     source = models.CharField(_("从"), max_length=10, choices=Account)
     target = models.CharField(_("到"), max_length=10, choices=Account)
     quantity = models.PositiveIntegerField(_("数量"))
     reservation_id = models.BigIntegerField(_("占用"), null=True)
     reason = models.CharField(_("原因"), max_length=32)
+    document = models.CharField(_("单据"), max_length=40, db_default="")
+    """The paper behind it: ``inbound:12``, ``transfer:3``, ``adjustment:9``, ``count:4``."""
     actor = models.CharField(_("操作者"), max_length=80)
     created_at = models.DateTimeField(_("时间"))
 
@@ -184,6 +192,7 @@ class StockMovement(models.Model):
             models.CheckConstraint(condition=Q(quantity__gt=0), name="movement_positive"),
             models.CheckConstraint(condition=~Q(source=F("target")), name="movement_moves"),
         ]
+        indexes = [models.Index(fields=["level", "-id"], name="movement_of_level")]
 
     def __str__(self) -> str:
         return f"{self.get_source_display()} → {self.get_target_display()} {self.quantity}"

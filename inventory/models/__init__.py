@@ -1,0 +1,65 @@
+"""The tables of the stock, by subject."""
+
+from inventory.models.documents import (
+    Adjustment,
+    CountLine,
+    Inbound,
+    InboundLine,
+    PresalePromise,
+    StockCount,
+    StockFile,
+    StockProof,
+    Transfer,
+    TransferLine,
+)
+from inventory.models.levels import (
+    Account,
+    Reservation,
+    StockLevel,
+    StockLevelQuerySet,
+    StockMovement,
+    StockSlice,
+)
+from inventory.models.places import (
+    Bin,
+    BinPlace,
+    VirtualWarehouse,
+    Warehouse,
+    WarehouseAssignment,
+)
+from inventory.models.quotas import (
+    ChannelQuota,
+    ClawBack,
+    SafetyStock,
+    StockBuffer,
+    StockPolicy,
+)
+
+__all__ = [
+    "Account",
+    "Adjustment",
+    "Bin",
+    "BinPlace",
+    "ChannelQuota",
+    "ClawBack",
+    "CountLine",
+    "Inbound",
+    "InboundLine",
+    "PresalePromise",
+    "Reservation",
+    "SafetyStock",
+    "StockBuffer",
+    "StockCount",
+    "StockFile",
+    "StockLevel",
+    "StockLevelQuerySet",
+    "StockMovement",
+    "StockPolicy",
+    "StockProof",
+    "StockSlice",
+    "Transfer",
+    "TransferLine",
+    "VirtualWarehouse",
+    "Warehouse",
+    "WarehouseAssignment",
+]
