@@ -65,11 +65,12 @@ def work_shortages(*, now: datetime | None = None) -> str:
     return _retry(
         "SELECT DISTINCT h.order_id, o.paid_at FROM orders_orderhold h "
         "JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'mapped' "
-        "JOIN orders_orderline l ON l.order_id = o.id "
+        "JOIN orders_orderline l ON l.order_id = o.id AND NOT l.is_dropped "
         "JOIN inventory_stocklevel s ON s.sku_id = l.sku_id AND s.on_hand - s.reserved > 0 "
         "WHERE h.kind = 'shortage' AND h.released_at IS NULL AND o.paid_at IS NOT NULL "
         "AND NOT EXISTS (SELECT 1 FROM orders_orderline n WHERE n.order_id = o.id "
-        "AND n.sku_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM inventory_stocklevel f "
+        "AND n.sku_id IS NOT NULL AND NOT n.is_dropped "
+        "AND NOT EXISTS (SELECT 1 FROM inventory_stocklevel f "
         "WHERE f.sku_id = n.sku_id AND f.on_hand - f.reserved >= n.quantity)) "
         "ORDER BY o.paid_at LIMIT %s",
         now=now,

@@ -40,6 +40,8 @@ class Line:
     unit_price: Decimal
     amount: Decimal
     is_gift: bool
+    gift_strategy: str = ""
+    is_dropped: bool = False
     refund_state: str = "none"
     bundle_line_id: int | None = None
     sku_id: int | None = None
@@ -48,6 +50,8 @@ class Line:
     fresh: bool = False
     mapped_now: bool = False
     priced_now: bool = False
+    dropped_now: bool = False
+    """Whether ``is_dropped`` or ``gift_strategy`` is to be written."""
 
 
 @dataclass(slots=True)
@@ -185,6 +189,13 @@ class Work:
             self.changes[name] = [before, value]
             self.row_changed = True
 
+    def drop(self, line: Line, *, is_dropped: bool = True) -> None:
+        """Ship this line, with its parts, no more; or ship it again."""
+        for one in self.lines:
+            if line.id in {one.id, one.bundle_line_id} and one.is_dropped != is_dropped:
+                one.is_dropped, one.dropped_now = is_dropped, True
+                self.row_changed = True
+
     def goes_to(self, phone: str, address: str) -> None:
         """The receiver changed: rules match by the new keys, as far as there are any."""
         self.evidence.phone = phone or self.evidence.phone
@@ -204,8 +215,8 @@ class Work:
 
     @property
     def goods(self) -> list[Line]:
-        """The lines that are things to be shipped: SKUs and parts of bundles."""
-        return [line for line in self.lines if line.sku_id is not None]
+        """The lines that are things to be shipped: SKUs and parts of bundles, none dropped."""
+        return [ln for ln in self.lines if ln.sku_id is not None and not ln.is_dropped]
 
 
 _ORDER_FIELDS: Final = (
@@ -218,7 +229,7 @@ _ORDER_FIELDS: Final = (
 _LINE_FIELDS: Final = (
     "id", "order_id", "line_no", "bundle_line_id", "channel_line_id", "platform_sku_id",
     "outer_code", "title", "sku_id", "bundle_id", "listing_version", "quantity", "unit_price",
-    "amount", "is_gift", "refund_state",
+    "amount", "is_gift", "gift_strategy", "is_dropped", "refund_state",
 )  # fmt: skip
 _UPDATED: Final = (
     ("id", "bigint"), ("status", "text"), ("version", "int"), ("channel_status", "text"),
@@ -357,6 +368,12 @@ def _write_lines(works: Sequence[Work]) -> None:
         "orders_orderline",
         [("id", "bigint"), ("unit_price", "numeric"), ("amount", "numeric")],
         [(ln.id, ln.unit_price, ln.amount) for ln in priced],
+    )
+    dropped = [ln for w in works for ln in w.lines if ln.dropped_now and not ln.fresh]
+    update_rows(
+        "orders_orderline",
+        [("id", "bigint"), ("is_dropped", "boolean"), ("gift_strategy", "text")],
+        [(ln.id, ln.is_dropped, ln.gift_strategy) for ln in dropped],
     )
 
 

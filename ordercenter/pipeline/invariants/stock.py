@@ -139,7 +139,7 @@ S6: Final = f"""
            jsonb_build_object('number', o.number, 'status', o.status, 'line', l.line_no,
                               'ordered', l.quantity, 'held', coalesce(c.held, 0))
     FROM orders_salesorder o
-    JOIN orders_orderline l ON l.order_id = o.id AND l.sku_id IS NOT NULL
+    JOIN orders_orderline l ON l.order_id = o.id AND l.sku_id IS NOT NULL AND NOT l.is_dropped
     LEFT JOIN ({COVERED}) c ON c.line_id = l.id
     WHERE o.status IN ('reserved', 'cleared', 'routed') AND coalesce(c.held, 0) < l.quantity
        OR o.status IN ('shipped', 'signed') AND coalesce(c.consumed, 0) < l.quantity
@@ -170,7 +170,7 @@ S8: Final = f"""
            jsonb_build_object('number', o.number, 'status', o.status, 'line', l.line_no,
                               'ordered', l.quantity, 'held', coalesce(c.held, 0))
     FROM orders_salesorder o
-    JOIN orders_orderline l ON l.order_id = o.id AND l.sku_id IS NOT NULL
+    JOIN orders_orderline l ON l.order_id = o.id AND l.sku_id IS NOT NULL AND NOT l.is_dropped
     LEFT JOIN ({COVERED}) c ON c.line_id = l.id
     WHERE o.paid_at IS NOT NULL AND o.status IN ('mapped', 'reserved', 'cleared', 'routed')
       AND coalesce(c.held, 0) < l.quantity
@@ -184,6 +184,11 @@ S9: Final = """
                               'quantity', r.quantity) AS facts
     FROM inventory_reservation r JOIN orders_salesorder o ON o.id = r.order_id
     WHERE r.state = 'active' AND o.status = 'canceled'
+    UNION ALL
+    SELECT '不再发货的订单行仍占用库存', 'order', r.order_id,
+           jsonb_build_object('reservation', r.id, 'line', l.line_no, 'quantity', r.quantity)
+    FROM inventory_reservation r JOIN orders_orderline l ON l.id = r.line_id AND l.is_dropped
+    WHERE r.state = 'active'
 """
 
 S10: Final = """
@@ -224,7 +229,7 @@ INVARIANTS: Final = (
     Invariant("S5", _("每条占用恰好结束一次：由一个包裹出库，或因一个原因释放"), S5),
     Invariant("S6", _("各平台合计不超卖；已占库存的订单必有足额占用记录"), S6),
     Invariant("S8", _("未付款占用到期即释放；已付款订单要么有货，要么挂缺货"), S8),
-    Invariant("S9", _("已取消的订单不占库存"), S9),
+    Invariant("S9", _("已取消的订单、不再发货的订单行不占库存"), S9),
     Invariant(
         "S10",
         _("占用只由订单产生：有同单同货品的订单行，流水写明操作者"),
