@@ -34,6 +34,7 @@ from inventory.models.quotas import (
     StockBuffer,
     StockPolicy,
 )
+from inventory.models.replenishing import ReplenishSnooze
 
 __all__ = [
     "Account",
@@ -46,6 +47,7 @@ __all__ = [
     "Inbound",
     "InboundLine",
     "PresalePromise",
+    "ReplenishSnooze",
     "Reservation",
     "SafetyStock",
     "StockBuffer",

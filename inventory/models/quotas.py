@@ -120,6 +120,8 @@ class StockPolicy(models.Model):
     few_below = models.PositiveIntegerField(_("仅剩提示线（件）"), default=10)
     danger_below = models.PositiveIntegerField(_("缺货高风险线（件）"), default=3)
     few_most_per_order = models.PositiveIntegerField(_("仅剩时每单限购（件）"), default=2)
+    lead_days = models.PositiveSmallIntegerField(_("补货在途天数"), default=7, db_default=7)
+    """From the order at the supplier to the goods on the shelf."""
     two_person_units = models.PositiveIntegerField(_("调整需双人复核（件）"), default=20)
     unpaid_units_per_buyer = models.PositiveIntegerField(
         _("同一买家未付款占用上限（件）"), default=20

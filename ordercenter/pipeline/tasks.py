@@ -9,7 +9,7 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.core.logs import plain_words
 from ordercenter.notices import services as notices
 from ordercenter.notices.senders import make_client
-from ordercenter.pipeline import completeness, couriers, jobs, merging, pulling, tokens
+from ordercenter.pipeline import completeness, couriers, jobs, merging, proof, pulling, tokens
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
@@ -80,3 +80,9 @@ def forget_windows() -> str:
 @plainly
 def find_merge_groups() -> str:
     return merging.find_merge_groups()
+
+
+@plainly
+def prove_stock() -> str:
+    found = proof.prove_stock()
+    return f"stock proven in {found.seconds} s, broken: {', '.join(found.broken) or 'nothing'}"
