@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from channels_sync.models import OutboundMessage
 from channels_sync.services import storable
@@ -62,9 +62,19 @@ def supersede(subjects: Collection[str], *, now: datetime) -> int:
 
     What may have had its effect stays: its own end decides.
     """
-    return OutboundMessage.objects.filter(
+    old = OutboundMessage.objects.filter(
         Q(state=State.WAITING, is_doubtful=False) | Q(state=State.DEAD), subject__in=subjects
-    ).update(state=State.SUPERSEDED, done_at=now)
+    )
+    return in_turn(old).update(state=State.SUPERSEDED, done_at=now)
+
+
+def in_turn(messages: QuerySet[OutboundMessage]) -> QuerySet[OutboundMessage]:
+    """The same messages, locked in the order of their keys before they are changed.
+
+    Two who change many of them at once queue up instead of deadlocking.
+    """
+    held = messages.order_by("pk").select_for_update(no_key=True).values("pk")
+    return messages.filter(pk__in=held)
 
 
 def claim_out(*, limit: int, now: datetime, busy: Collection[int] = ()) -> list[OutboundMessage]:
@@ -178,11 +188,12 @@ def postpone(shop_id: int, *, until: datetime, kind: str = "") -> int:
     )
     if kind:
         rest = rest.filter(kind=kind)
-    return rest.update(due_at=until)
+    return in_turn(rest).update(due_at=until)
 
 
 def give_back(messages: Sequence[OutboundMessage], *, until: datetime) -> None:
     """These were claimed and will not be told now: they are due then."""
-    OutboundMessage.objects.filter(
+    mine = OutboundMessage.objects.filter(
         pk__in=[m.pk for m in messages], due_at__in={m.due_at for m in messages}
-    ).update(due_at=until)
+    )
+    in_turn(mine).update(due_at=until)

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from inventory.contracts import Grant, Shortage, StockRequest
 from inventory.models import Account, Reservation, StockLevel, StockMovement
+from inventory.moves import note_moved
 from ordercenter.core.actor import Actor
 from ordercenter.core.bulk import copy_rows, next_ids, update_rows
 from ordercenter.core.clock import now as clock_now
@@ -203,6 +204,7 @@ def _write_reservations(
             "FROM unnest(%s::bigint[], %s::int[]) AS v(id, taken) WHERE t.id = v.id",
             [list(column) for column in zip(*update_rows_reserved, strict=True)],
         )
+    note_moved(pk for pk, _ in update_rows_reserved)
     copy_rows(Reservation, _RESERVATION, reservations)
     copy_rows(StockMovement, _MOVEMENT, movements)
 
@@ -257,6 +259,7 @@ def _close(
             "FROM unnest(%s::bigint[], %s::int[]) AS v(id, n) WHERE t.id = v.id",
             [gone, list(back), list(back.values())],
         )
+    note_moved(back)
     who = f"{actor.kind}:{actor.name}"[:80]
     copy_rows(
         StockMovement,
@@ -336,6 +339,7 @@ def receive(
             "GROUP BY id) v WHERE t.id = v.id",
             [[pk for pk, _ in amounts], [n for _, n in amounts]],
         )
+    note_moved(pk for pk, _ in amounts)
     who = f"{actor.kind}:{actor.name}"[:80]
     return copy_rows(
         StockMovement,

@@ -8,6 +8,7 @@ import pytest
 from django.db import connections, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
 
+from ordercenter.pipeline import publishing
 from ordercenter.run.database import NotReady, ensure_database, leave_database
 
 RACE_SECONDS = 60
@@ -111,3 +112,9 @@ def _finish(threads: Sequence[threading.Thread]) -> None:
         thread.join(RACE_SECONDS)
     if stuck := sum(thread.is_alive() for thread in threads):
         pytest.fail(f"{stuck} of {len(threads)} calls did not end within {RACE_SECONDS} s")
+
+
+@pytest.fixture(autouse=True)
+def _listeners_asked_anew() -> None:
+    """Whether shops are told stock figures is remembered for seconds; tests take less."""
+    publishing.listeners.forget()

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
 
 from fulfillment import services as fulfillment
 from fulfillment.models import ParcelStop, Stage, StageTask
@@ -40,6 +39,7 @@ from ordercenter.pipeline.drafts import (
     sealed_receiver,
 )
 from ordercenter.pipeline.path import take
+from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.work import HoldDraft, HoldKey, Work, load
 
 REASON: Final = range(5, 501)
@@ -89,7 +89,7 @@ def _may_release(hold: OrderHold, user: AbstractBaseUser) -> bool:
     return allows(user, _right_to_release(hold))
 
 
-@transaction.atomic
+@telling_stock()
 def release_order(
     order_id: int,
     hold_ids: Collection[int],
@@ -166,7 +166,7 @@ def _hand_over(
     fulfillment.open_tasks([request], now=now)
 
 
-@transaction.atomic
+@telling_stock()
 def return_for_edit(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
@@ -177,7 +177,7 @@ def return_for_edit(
     )  # fmt: skip
 
 
-@transaction.atomic
+@telling_stock()
 def hand_to_after_sales(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
@@ -197,7 +197,7 @@ def freeze_order(order_id: int, *, user: AbstractBaseUser, actor: Actor, reason:
     require(user, Can.FREEZE)
     reason = _reason(reason)
     _visible(order_id, user)
-    with transaction.atomic():
+    with telling_stock():
         number = _freeze(order_id, user=user, actor=actor, reason=reason)
     if number:
         raise TooLate(number=number)
@@ -223,7 +223,7 @@ def _freeze(order_id: int, *, user: AbstractBaseUser, actor: Actor, reason: str)
     return ""
 
 
-@transaction.atomic
+@telling_stock()
 def ask_release(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
@@ -254,7 +254,7 @@ def _asked(work: Work, actor: Actor) -> list[tuple[HoldKey, OrderHold]]:
     return asked
 
 
-@transaction.atomic
+@telling_stock()
 def approve_release(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
@@ -267,7 +267,7 @@ def approve_release(
     _go_on(work, Action.HOLD_RELEASED, actor=actor, reason=reason)
 
 
-@transaction.atomic
+@telling_stock()
 def refuse_release(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
@@ -283,7 +283,7 @@ def refuse_release(
     take([work], actor=actor, now=clock_now())
 
 
-@transaction.atomic
+@telling_stock()
 def cancel_order(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
@@ -300,7 +300,7 @@ def cancel_order(
     cancel.finish([work], actor=actor, now=now)
 
 
-@transaction.atomic
+@telling_stock()
 def edit_receiver(
     order_id: int,
     *,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.contrib.auth.models import Group, User
-from django.db import transaction
 
 from channels_sync.models import ShopCredential, SyncCursor
 from fulfillment.carriers.account import seal_secrets as seal_carrier
@@ -35,6 +34,7 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.core.policy import Role
 from ordercenter.notices import services as notices
 from ordercenter.notices.models import Robot
+from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.schedules import sync_schedules
 from risk.models import RuleSet
 from risk.services import default_rules
@@ -67,7 +67,7 @@ class Login:
 def load(path: Path, *, sandbox_url: str, password: str = "") -> list[Login]:
     """Load the seller; return the demo log-ins."""
     seller: Seller = json.loads(path.read_text(encoding="utf-8"))
-    with transaction.atomic():
+    with telling_stock():
         _catalog(seller)
         _warehouses(seller)
         _shops(seller, sandbox_url)

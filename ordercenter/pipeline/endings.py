@@ -94,13 +94,14 @@ def unsupported(message: OutboundMessage, words: str, *, now: datetime) -> None:
 
 
 def _leave_alone(shop_id: int, words: str, *, now: datetime) -> None:
-    """The shop's other figures would meet the same answer."""
+    """The shop's other figures would meet the same answer. Messages first, as everywhere."""
+    rest = OutboundMessage.objects.filter(
+        shop_id=shop_id, kind=Kind.STOCK, state=State.WAITING, is_doubtful=False
+    )
+    outbox.in_turn(rest).update(state=State.SUPERSEDED, error=storable(words, 300), done_at=now)
     PublishedStock.objects.filter(listing__shop_id=shop_id).update(
         refused_until=now + NEVER_TOLD, refusal=storable(words, 200)
     )
-    OutboundMessage.objects.filter(
-        shop_id=shop_id, kind=Kind.STOCK, state=State.WAITING, is_doubtful=False
-    ).update(state=State.SUPERSEDED, error=storable(words, 300), done_at=now)
 
 
 def settled(message: OutboundMessage, *, now: datetime) -> None:

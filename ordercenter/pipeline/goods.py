@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import connection
 
 from channels_sync.sheets.mapping import Catalog, Place
 from channels_sync.sheets.orders import CodeSeen
@@ -23,6 +23,7 @@ from ordercenter.catalog.models import CodeType, Listing, Shop, Sku
 from ordercenter.core.actor import Actor
 from ordercenter.core.errors import InvalidInput
 from ordercenter.pipeline.drafts import clean
+from ordercenter.pipeline.publishing import telling_stock
 
 LONGEST_CODE: Final = 40
 LONGEST_NAME: Final = 120
@@ -74,7 +75,7 @@ def _missing_skus(codes: Collection[str]) -> list[str]:
     return [code for code in codes if code not in there]
 
 
-@transaction.atomic
+@telling_stock()
 def create_missing(
     shop: Shop, catalog: Catalog, seen: Mapping[str, CodeSeen], *, currency: str, actor: Actor
 ) -> Made:

@@ -43,6 +43,7 @@ from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import addressing, doubts, telling, updates, wishes
 from ordercenter.pipeline.drafts import fresh_work
 from ordercenter.pipeline.path import take
+from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.work import Work, load, new_lines
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def _attempt(
 ) -> None:
     claimed: list[Claimed] = []
     try:
-        with transaction.atomic():
+        with telling_stock():
             _be_patient()
             claimed = channels.claim(kinds, limit=limit, only=only)
             if claimed:

@@ -23,6 +23,7 @@ from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline import unmapped, updates
 from ordercenter.pipeline.path import take
+from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.work import load, write
 
 BATCH: Final = 200
@@ -35,7 +36,7 @@ def expire_reservations(*, now: datetime | None = None) -> str:
     Payment and expiry meet at the order row: who comes second sees what the first did.
     """
     now = now or clock_now()
-    with transaction.atomic():
+    with telling_stock():
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT DISTINCT order_id FROM inventory_reservation "
@@ -84,7 +85,7 @@ def work_unmapped(*, now: datetime | None = None) -> str:
     One that still waits for another code is left alone: tried for ever, it would take the place
     of those that can go on.
     """
-    with transaction.atomic():
+    with telling_stock():
         return _again(unmapped.ready(limit=BATCH), now=now, what="unmapped orders")
 
 
@@ -95,7 +96,7 @@ def look_again(*, now: datetime | None = None) -> str:
     at, as if they had come in one batch.
     """
     now = now or clock_now()
-    with transaction.atomic():
+    with telling_stock():
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT DISTINCT p.id FROM orders_orderhold h "
@@ -127,7 +128,7 @@ def tie_refunds(*, now: datetime | None = None) -> str:
 
 
 def _retry(query: str, *, now: datetime | None, what: str) -> str:
-    with transaction.atomic():
+    with telling_stock():
         with connection.cursor() as cursor:
             cursor.execute(query, [BATCH])
             wanted = [row[0] for row in cursor.fetchall()]

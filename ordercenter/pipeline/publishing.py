@@ -1,14 +1,17 @@
 """Stock figures for the channels: how many pieces of each listing a shop may sell.
 
-A figure is what the shop's virtual warehouses have free. It is told when it differs from what
-the channel shows by our books, that is the last figure it took less what the shop has sold
-since. Nothing in the path of an order waits for it: the ledger of movements is the change log.
+A figure is what the shop may show (``inventory.publishable``). It is told when it differs from
+what the channel shows by our books, that is the last figure it took less what the shop has sold
+since. Whatever moves stock runs inside ``telling_stock``: the figures that change with it are
+rows of the outbox before it commits.
 
 Only shops whose option ``push_stock`` is ``on`` are told anything.
 """
 
+import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,9 +21,12 @@ from django.db import connection, transaction
 
 from channels_sync import outbox
 from channels_sync.models import PublishedStock
+from inventory import moves
+from inventory.publishable import FIGURES, SETS
 from ordercenter.core.bulk import dumps
 from ordercenter.core.clock import now as clock_now
 
+logger = logging.getLogger(__name__)
 LOCK: Final = 7_205_011
 BY_ITEM: Final = ("taobao", "douyin", "wechat", "pinduoduo")
 """Platforms whose figures name the item as well (``StockFigure``): a listing whose item no order
@@ -33,6 +39,7 @@ canceled order) is found then, and what a movement that committed late would hid
 LATE: Final = 2_000
 """How many younger movements may be seen before one that commits late."""
 RECENT: Final = timedelta(seconds=30)
+LISTENERS_SECONDS: Final = 5.0
 OLD_TELLING: Final = timedelta(minutes=30)
 SETTLED: Final = timedelta(minutes=15)
 """Books older than OLD_TELLING are carried forward to this long ago, so that sales are never
@@ -76,7 +83,6 @@ _SOLD: Final = """
     )
 """
 
-# An order leaves from one virtual warehouse: what a bundle is made of has to lie together.
 # While a figure is in a call, the channel is taken to show it.
 _FIGURES: Final = f"""
     WITH target AS (
@@ -86,29 +92,15 @@ _FIGURES: Final = f"""
         WHERE %(all)s OR a.sku_id = ANY(%(skus)s) OR a.bundle_id IN (
             SELECT bundle_id FROM catalog_bundlepart WHERE sku_id = ANY(%(skus)s))
     ), {_SOLD}, part AS (
-        SELECT id, shop_id, sku_id, 1 AS pieces FROM target WHERE sku_id IS NOT NULL
-        UNION ALL
-        SELECT t.id, t.shop_id, b.sku_id, b.quantity FROM target t
+        SELECT DISTINCT t.shop_id, t.bundle_id, b.sku_id, b.quantity AS pieces FROM target t
         JOIN catalog_bundlepart b ON b.bundle_id = t.bundle_id
-    ), served AS (
-        SELECT s.shop_id, v.id AS place FROM (SELECT DISTINCT shop_id FROM target) s
-        CROSS JOIN inventory_virtualwarehouse v
-        JOIN inventory_warehouse w ON w.id = v.warehouse_id AND w.is_active
-        WHERE NOT EXISTS (SELECT 1 FROM inventory_virtualwarehouse_shops x
-                          WHERE x.virtualwarehouse_id = v.id)
-           OR EXISTS (SELECT 1 FROM inventory_virtualwarehouse_shops x
-                      WHERE x.virtualwarehouse_id = v.id AND x.shop_id = s.shop_id)
-    ), whole AS (
-        SELECT part.id, served.place,
-               min(coalesce(l.on_hand - l.reserved, 0) / part.pieces) AS units
-        FROM part JOIN served ON served.shop_id = part.shop_id
-        LEFT JOIN inventory_stocklevel l
-            ON l.virtual_warehouse_id = served.place AND l.sku_id = part.sku_id
-        GROUP BY part.id, served.place
-    ), figure AS (
-        SELECT part.id, coalesce(sum(one.units), 0)::int AS quantity
-        FROM (SELECT DISTINCT id FROM part) part
-        LEFT JOIN whole one ON one.id = part.id GROUP BY part.id
+    ), asked AS (
+        SELECT shop_id, sku_id FROM target WHERE sku_id IS NOT NULL
+        UNION SELECT shop_id, sku_id FROM part
+    ), {FIGURES}, {SETS}, figure AS (
+        SELECT t.id, coalesce(p.units, b.units, 0) AS quantity FROM target t
+        LEFT JOIN publishable p ON p.shop_id = t.shop_id AND p.sku_id = t.sku_id
+        LEFT JOIN bundled b ON b.shop_id = t.shop_id AND b.bundle_id = t.bundle_id
     )
     SELECT t.id, t.shop_id, t.address, t.item, t.outer_code, coalesce(t.version, 0), t.figured,
            coalesce(call.quantity, t.told - coalesce(sold.quantity, 0)), t.told_at,
@@ -286,6 +278,60 @@ def carry_forward(*, now: datetime) -> int:
             [to, list(shown), list(shown.values()), now - OLD_TELLING],
         )
         return int(cursor.rowcount)
+
+
+@contextmanager
+def telling_stock() -> Iterator[None]:
+    """A transaction at whose end the figures of what moved in it are queued, and commit with it.
+
+    Also a decorator, in the place of ``transaction.atomic``. Inside another one it is a part of
+    that: the outermost computes, last before the commit, since whoever computes holds the lock
+    of all figures until then. Figures that cannot be computed undo nothing of the work: that is
+    logged, and the next sweep finds them.
+    """
+    with transaction.atomic():
+        if moves.is_collecting():
+            yield
+            return
+        with moves.collecting() as levels:
+            yield
+        if levels and listeners.are_there():
+            _tell_moved(levels)
+
+
+def _tell_moved(levels: Collection[int]) -> None:
+    try:
+        publish_stock(_skus_of(levels))
+    except Exception:
+        logger.exception("figures of %s levels are left to the next sweep", len(levels))
+
+
+def _skus_of(levels: Collection[int]) -> list[int]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT sku_id FROM inventory_stocklevel WHERE id = ANY(%s)", [list(levels)]
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+class _Listeners:
+    """Whether any shop is told figures; asked again every few seconds, not at every order."""
+
+    def __init__(self) -> None:
+        self._there = False
+        self._asked_at: float | None = None
+
+    def are_there(self) -> bool:
+        if self._asked_at is None or time.monotonic() - self._asked_at >= LISTENERS_SECONDS:
+            self._there, self._asked_at = anybody_listens(), time.monotonic()
+        return self._there
+
+    def forget(self) -> None:
+        """Ask anew the next time."""
+        self._asked_at = None
+
+
+listeners: Final = _Listeners()
 
 
 class StockWatch:

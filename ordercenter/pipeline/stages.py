@@ -44,6 +44,7 @@ from ordercenter.orders.states import Disposition, HoldKind, OrderStatus
 from ordercenter.pipeline import decisions, privacy, telling
 from ordercenter.pipeline.drafts import LONGEST_ADDRESS, known_receiver
 from ordercenter.pipeline.noting import note
+from ordercenter.pipeline.publishing import telling_stock
 
 logger = logging.getLogger(__name__)
 CARRIER: Final = "sf"
@@ -132,7 +133,7 @@ def _locked(order_id: int) -> SalesOrder:
     return SalesOrder.objects.locked([order_id]).get()
 
 
-@transaction.atomic
+@telling_stock()
 def finish_task(
     task_id: int, *, user: AbstractBaseUser, actor: Actor, answer: Mapping[str, str] | None = None
 ) -> None:
@@ -447,7 +448,7 @@ def _issue(waybill_id: int, issued: Issued, *, actor: Actor) -> Waybill:
     return waybill
 
 
-@transaction.atomic
+@telling_stock()
 def ship_parcel(
     parcel_id: int, *, user: AbstractBaseUser, actor: Actor, tracking_number: str
 ) -> None:

@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from django.db import transaction
-
 from fulfillment import refunds
 from fulfillment import services as fulfillment
 from fulfillment.models import Parcel, RefundRequest, Stage, StageTask
@@ -35,6 +33,7 @@ from ordercenter.pipeline.drafts import (
     told_mark,
 )
 from ordercenter.pipeline.path import share_over_parts, take
+from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.tally import DOORS
 from ordercenter.pipeline.work import HoldDraft, Work, load
 
@@ -319,7 +318,7 @@ def take_refunds(drafts: Sequence[tuple[int, RefundDraft]], *, actor: Actor, now
     _act(refunds.keep(drafts, now=now), actor=actor, now=now)
 
 
-@transaction.atomic
+@telling_stock()
 def tie_refunds(*, actor: Actor, now: datetime) -> int:
     """Find the orders of refunds that crossed them on the way in; return how many.
 

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
 
 from channels_sync.contracts import VIRTUAL_CARRIER
 from fulfillment.models import Parcel, ParcelLine, StageTask
@@ -19,11 +18,12 @@ from ordercenter.orders.models import SalesOrder
 from ordercenter.orders.states import OrderStatus
 from ordercenter.pipeline import stages, telling
 from ordercenter.pipeline.noting import note
+from ordercenter.pipeline.publishing import telling_stock
 
 UNTOUCHED = (Parcel.State.PLANNED, Parcel.State.PICKED)
 
 
-@transaction.atomic
+@telling_stock()
 def ship_virtual(order_id: int, *, user: AbstractBaseUser, actor: Actor) -> None:
     """Hand an order of virtual goods over without a parcel, and have its platform told.
 

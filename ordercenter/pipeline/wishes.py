@@ -31,6 +31,7 @@ from ordercenter.orders.states import OPEN, HoldKind
 from ordercenter.pipeline import updates
 from ordercenter.pipeline.drafts import clean, region_of
 from ordercenter.pipeline.path import take
+from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.updates import ASKED, ASKED_BY_MESSAGE, wish_hold
 from ordercenter.pipeline.work import Work, load
 
@@ -100,7 +101,7 @@ def keep(works: Sequence[Work], drafts: Mapping[OrderKey, OrderDraft], *, now: d
         answers.gone(ended, now=now)
 
 
-@transaction.atomic
+@telling_stock()
 def hear(shop_id: int, channel_number: str, change: AddressChangeDraft, *, now: datetime) -> bool:
     """Take a wish that came by a message of its own; False where its order is not known yet."""
     order_ids = SalesOrder.objects.filter(
@@ -123,7 +124,7 @@ def hear(shop_id: int, channel_number: str, change: AddressChangeDraft, *, now: 
     return True
 
 
-@transaction.atomic
+@telling_stock()
 def answer(
     request_id: int, *, approve: bool, reason: str, user: AbstractBaseUser, actor: Actor
 ) -> AddressRequest:
