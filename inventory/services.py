@@ -1,58 +1,45 @@
 """Writes to the stock: reserve, release, consume, receive. Each writes the ledger with it.
 
 Locks: stock levels in primary-key order, after the order rows and before the audit
-(``design.md`` section 3). READ COMMITTED: lock first, then read.
+(``design.md`` section 3); slices after their levels. READ COMMITTED: lock first, then read.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from django.db import connection, transaction
 
-from inventory.contracts import Grant, Shortage, StockRequest
+from inventory import clawback
+from inventory.contracts import Clawed, Demand, Grant, Immovable, StockRequest
+from inventory.errors import NotReserved
+from inventory.granting import (
+    Clawing,
+    Level,
+    LevelKey,
+    check_requests,
+    choose,
+    column,
+    lock_levels,
+    shortages,
+    wanted_by,
+)
 from inventory.models import Account, Reservation, StockLevel, StockMovement
 from inventory.moves import note_moved
 from ordercenter.core.actor import Actor
 from ordercenter.core.bulk import copy_rows, next_ids, update_rows
 from ordercenter.core.clock import now as clock_now
-from ordercenter.core.errors import InvalidInput
+from ordercenter.core.errors import NotFound
 
-LevelKey = tuple[int, int]
 _MOVEMENT: Final = (
     "level_id", "source", "target", "quantity", "reservation_id", "reason", "actor", "created_at",
 )  # fmt: skip
 _RESERVATION: Final = (
-    "id", "line_id", "order_id", "level_id", "quantity", "state", "created_at", "expires_at",
-    "close_reason",
+    "id", "line_id", "order_id", "level_id", "quantity", "slice_id", "slice_units", "state",
+    "created_at", "expires_at", "close_reason",
 )  # fmt: skip
-
-
-class _Level:
-    """A locked level while a batch is being granted."""
-
-    __slots__ = ("available", "pk", "taken")
-
-    def __init__(self, pk: int, available: int) -> None:
-        self.pk = pk
-        self.available = available
-        self.taken = 0
-
-
-def lock_levels(
-    virtual_warehouse_ids: Collection[int], sku_ids: Collection[int]
-) -> dict[LevelKey, _Level]:
-    """Lock the levels of these SKUs in primary-key order and tell what each has left."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id, virtual_warehouse_id, sku_id, on_hand - reserved "
-            "FROM inventory_stocklevel "
-            "WHERE virtual_warehouse_id = ANY(%s) AND sku_id = ANY(%s) "
-            "ORDER BY id FOR NO KEY UPDATE",
-            [list(virtual_warehouse_ids), list(sku_ids)],
-        )
-        return {(vw, sku): _Level(pk, left) for pk, vw, sku, left in cursor.fetchall()}
 
 
 def _already_held(order_ids: Sequence[int]) -> dict[int, tuple[int, tuple[int, ...]]]:
@@ -82,40 +69,6 @@ def _already_held(order_ids: Sequence[int]) -> dict[int, tuple[int, tuple[int, .
     return {order_id: (sources[order_id], tuple(pks)) for order_id, pks in held.items()}
 
 
-def _choose(
-    wanted: Mapping[int, int], sources: Sequence[int], levels: Mapping[LevelKey, _Level]
-) -> int | None:
-    """The first source that has everything."""
-    for source in sources:
-        for sku, quantity in wanted.items():
-            level = levels.get((source, sku))
-            if level is None or level.available < quantity:
-                break
-        else:
-            return source
-    return None
-
-
-def _shortages(
-    wanted: Mapping[int, int], sources: Sequence[int], levels: Mapping[LevelKey, _Level]
-) -> tuple[Shortage, ...]:
-    """What is missing, told for the source that misses least."""
-
-    def missing(source: int) -> list[Shortage]:
-        found = []
-        for sku, quantity in wanted.items():
-            level = levels.get((source, sku))
-            left = level.available if level else 0
-            if left < quantity:
-                found.append(Shortage(sku, quantity, left))
-        return found
-
-    options = [missing(source) for source in sources] or [
-        [Shortage(sku, quantity, 0) for sku, quantity in wanted.items()]
-    ]
-    return tuple(min(options, key=lambda m: sum(s.wanted - s.available for s in m)))
-
-
 @transaction.atomic
 def reserve_many(
     requests: Sequence[StockRequest],
@@ -123,94 +76,165 @@ def reserve_many(
     actor: Actor,
     now: datetime | None = None,
     new_orders: bool = False,
+    immovable: Immovable | None = None,
 ) -> list[Grant]:
     """Hold stock for every request that can be filled whole, first come first served.
 
     Answers in the order of ``requests``; a request that cannot be filled changes nothing and
     names its shortages. Safe to repeat: an order that holds stock already gets its first
     answer again. ``new_orders`` says that no other transaction can know these orders yet.
+    ``immovable`` tells what cannot be taken back from other shops' slices. Raises InvalidInput,
+    having changed nothing, where a request makes no sense.
     """
     now = now or clock_now()
+    asked: dict[int, StockRequest] = {}
+    for request in requests:
+        asked.setdefault(request.order_id, request)
     sources = {source for request in requests for source in request.sources}
     skus = {demand.sku_id for request in requests for demand in request.demands}
     levels = lock_levels(sources, skus)
+    check_requests(requests, levels)
     # Ask who already holds only after the lock: before it, a twin call could be half-way.
-    held = {} if new_orders else _already_held([request.order_id for request in requests])
-    grants: list[Grant] = []
-    taking: list[tuple[StockRequest, int, int]] = []
-    for request in requests:
-        if request.order_id in held:
-            vw, pks = held[request.order_id]
-            grants.append(Grant(request.order_id, vw, reservations=pks))
+    held = {} if new_orders else _already_held(list(asked))
+    clawing = Clawing(levels, immovable)
+    grants: dict[int, Grant] = {}
+    taking: list[_Taking] = []
+    for order_id, request in asked.items():
+        if order_id in held:
+            vw, pks = held[order_id]
+            grants[order_id] = Grant(order_id, vw, reservations=pks)
             continue
-        wanted = Counter[int]()  # two lines may want one SKU: it is the sum that must fit
-        for demand in request.demands:
-            wanted[demand.sku_id] += demand.quantity
-        source = _choose(wanted, request.sources, levels)
+        wanted = wanted_by(request.demands)
+        source = choose(wanted, request.sources, levels, request.shop_id)
+        claws = source is None and clawing.may_help(request)
+        if claws:
+            source = clawing.choose(wanted, request)
         if source is None:
-            seen = {
-                sku: sum(
-                    level.available for s in request.sources if (level := levels.get((s, sku)))
-                )
-                for sku in wanted
-            }
-            short = _shortages(wanted, request.sources, levels)
-            grants.append(Grant(request.order_id, None, short, seen=seen))
+            grants[order_id] = _refusal(request, wanted, levels)
             continue
-        for sku, quantity in wanted.items():
-            level = levels[source, sku]
-            level.available -= quantity
-            level.taken += quantity
-        taking.append((request, source, len(grants)))
-        grants.append(Grant(request.order_id, source))
+        clawed: list[Clawed] = []
+        for demand in request.demands:
+            level = levels[source, demand.sku_id]
+            if claws:
+                clawed += clawing.claw(demand, level, request)
+            own = level.take(request.shop_id, demand.quantity)
+            taking.append(_Taking(demand, request, level, *own))
+        grants[order_id] = Grant(order_id, source, clawed=tuple(clawed))
     _write_reservations(taking, grants, levels, actor=actor, now=now)
-    return grants
+    return [grants[request.order_id] for request in requests]
+
+
+class _Taking(NamedTuple):
+    """One line's units, decided and not yet written."""
+
+    demand: Demand
+    request: StockRequest
+    level: Level
+    slice_id: int | None
+    slice_units: int
+
+
+def _refusal(
+    request: StockRequest, wanted: Mapping[int, int], levels: Mapping[LevelKey, Level]
+) -> Grant:
+    shop = request.shop_id
+    seen = {
+        sku: sum(level.left_for(shop) for s in request.sources if (level := levels.get((s, sku))))
+        for sku in wanted
+    }
+    short = shortages(wanted, request.sources, levels, shop)
+    return Grant(request.order_id, None, short, seen=seen)
 
 
 def _write_reservations(
-    taking: Sequence[tuple[StockRequest, int, int]],
-    grants: list[Grant],
-    levels: Mapping[LevelKey, _Level],
+    taking: Sequence[_Taking],
+    grants: dict[int, Grant],
+    levels: Mapping[LevelKey, Level],
     *,
     actor: Actor,
     now: datetime,
 ) -> None:
-    ids = iter(next_ids(Reservation, sum(len(request.demands) for request, _, _ in taking)))
-    reservations: list[tuple[Any, ...]] = []
-    movements: list[tuple[Any, ...]] = []
-    who = f"{actor.kind}:{actor.name}"[:80]
-    for request, source, index in taking:
-        pks = []
-        for demand in request.demands:
-            pk = next(ids)
-            pks.append(pk)
-            level = levels[source, demand.sku_id].pk
-            reservations.append(
-                (pk, demand.line_id, request.order_id, level, demand.quantity, "active", now,
-                 request.expires_at, "")
-            )  # fmt: skip
-            movements.append(
-                (level, "available", "reserved", demand.quantity, pk, "reserve", who, now)
-            )
-        grants[index] = Grant(request.order_id, source, reservations=tuple(pks))
-    update_rows_reserved = sorted(
-        (level.pk, level.taken) for level in levels.values() if level.taken
-    )
-    if not update_rows_reserved:
+    """Write what was decided, and name the reservations in the grants."""
+    if not taking:
         return
+    who = f"{actor.kind}:{actor.name}"[:80]
+    pks = next_ids(Reservation, len(taking))
+    of_order: dict[int, list[int]] = defaultdict(list)
+    for pk, one in zip(pks, taking, strict=True):
+        of_order[one.request.order_id].append(pk)
+    _count_taken(levels.values())
+    copy_rows(
+        Reservation,
+        _RESERVATION,
+        (
+            (pk, t.demand.line_id, t.request.order_id, t.level.pk, t.demand.quantity, t.slice_id,
+             t.slice_units, "active", now, t.request.expires_at, "")
+            for pk, t in zip(pks, taking, strict=True)
+        ),
+    )  # fmt: skip
+    copy_rows(
+        StockMovement,
+        _MOVEMENT,
+        (
+            (t.level.pk, "available", "reserved", t.demand.quantity, pk, "reserve", who, now)
+            for pk, t in zip(pks, taking, strict=True)
+        ),
+    )
+    clawed = [
+        (one.request, claw)
+        for one in taking
+        for claw in grants[one.request.order_id].clawed
+        if claw.line_id == one.demand.line_id
+    ]
+    if clawed:
+        clawback.keep(clawed, actor=actor, now=now)
+    for order_id, own in of_order.items():
+        grants[order_id] = replace(grants[order_id], reservations=tuple(own))
+
+
+def _count_taken(levels: Iterable[Level]) -> None:
+    """Bring the locked levels and slices to what has been taken out of them."""
+    touched = sorted((lv.pk, lv.taken, lv.unlocked) for lv in levels if lv.taken)
+    sold = [
+        (one.pk, one.sold, one.clawed)
+        for level in levels
+        for one in level.slices.values()
+        if one.sold or one.clawed
+    ]
     with connection.cursor() as cursor:
+        if sold:
+            cursor.execute(
+                "UPDATE inventory_stockslice t SET unsold = t.unsold - v.sold - v.clawed, "
+                "quantity = t.quantity - v.clawed "
+                "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS v(id, sold, clawed) "
+                "WHERE t.id = v.id",
+                column(sold),
+            )
         cursor.execute(
-            "UPDATE inventory_stocklevel t SET reserved = t.reserved + v.taken "
-            "FROM unnest(%s::bigint[], %s::int[]) AS v(id, taken) WHERE t.id = v.id",
-            [list(column) for column in zip(*update_rows_reserved, strict=True)],
+            "UPDATE inventory_stocklevel t SET reserved = t.reserved + v.taken, "
+            "locked = t.locked - v.unlocked "
+            "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS v(id, taken, unlocked) "
+            "WHERE t.id = v.id",
+            column(touched),
         )
-    note_moved(pk for pk, _ in update_rows_reserved)
-    copy_rows(Reservation, _RESERVATION, reservations)
-    copy_rows(StockMovement, _MOVEMENT, movements)
+    note_moved(pk for pk, _, _ in touched)
 
 
-def _active(order_ids: Collection[int]) -> list[tuple[int, int, int, int]]:
-    """(reservation, order, level, quantity) that are active, their levels locked first."""
+class _Held(NamedTuple):
+    """An active reservation. ``is_clawed``: units of other shops' slices went into it."""
+
+    pk: int
+    order_id: int
+    line_id: int
+    level_id: int
+    quantity: int
+    slice_id: int | None
+    slice_units: int
+    is_clawed: bool
+
+
+def _active(order_ids: Collection[int]) -> list[_Held]:
+    """The active reservations of these orders, their levels locked first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT id FROM inventory_stocklevel WHERE id IN ("
@@ -219,21 +243,24 @@ def _active(order_ids: Collection[int]) -> list[tuple[int, int, int, int]]:
             [list(order_ids)],
         )
         cursor.execute(
-            "SELECT id, order_id, level_id, quantity FROM inventory_reservation "
+            "SELECT id, order_id, line_id, level_id, quantity, slice_id, slice_units, "
+            "EXISTS (SELECT 1 FROM inventory_clawback c WHERE c.order_id = r.order_id "
+            "AND c.line_id = r.line_id AND c.state = 'taken') FROM inventory_reservation r "
             "WHERE order_id = ANY(%s) AND state = 'active' ORDER BY id",
             [list(order_ids)],
         )
-        return [(pk, order, level, n) for pk, order, level, n in cursor.fetchall()]
+        return [_Held(*row) for row in cursor.fetchall()]
 
 
 def _close(
-    rows: Sequence[tuple[int, int, int, int]],
+    rows: Sequence[_Held],
     *,
     state: str,
     target: Account,
     reason: str,
     actor: Actor,
     now: datetime,
+    refused: Mapping[int, str] | None = None,
 ) -> None:
     if not rows:
         return
@@ -245,19 +272,22 @@ def _close(
             ("closed_at", "timestamptz"),
             ("close_reason", "text"),
         ],
-        [(pk, state, now, reason) for pk, *_ in rows],
+        [(row.pk, state, now, reason) for row in rows],
         where="t.state = 'active'",
     )
-    back: dict[int, int] = defaultdict(int)
-    for _, _, level, quantity in rows:
-        back[level] += quantity
     gone = target == Account.SHIPPED
+    back: dict[int, int] = defaultdict(int)
+    for row in rows:
+        back[row.level_id] += row.quantity
+    locked = {} if gone else _back_to_slices(rows, refused or {}, actor=actor, now=now)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE inventory_stocklevel t SET reserved = t.reserved - v.n, "
+            "locked = t.locked + v.locked, "
             "on_hand = t.on_hand - CASE WHEN %s THEN v.n ELSE 0 END "
-            "FROM unnest(%s::bigint[], %s::int[]) AS v(id, n) WHERE t.id = v.id",
-            [gone, list(back), list(back.values())],
+            "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS v(id, n, locked) "
+            "WHERE t.id = v.id",
+            [gone, *column([(level, n, locked.get(level, 0)) for level, n in back.items()])],
         )
     note_moved(back)
     who = f"{actor.kind}:{actor.name}"[:80]
@@ -265,18 +295,85 @@ def _close(
         StockMovement,
         _MOVEMENT,
         [
-            (level, "reserved", target.value, quantity, pk, reason[:32], who, now)
-            for pk, _, level, quantity in rows
+            (row.level_id, "reserved", target.value, row.quantity, row.pk, reason[:32], who, now)
+            for row in rows
         ],
     )
 
 
+def _back_to_slices(
+    rows: Sequence[_Held], refused: Mapping[int, str], *, actor: Actor, now: datetime
+) -> dict[int, int]:
+    """Give slices back what came out of them; return the units locked again by level.
+
+    A slice that has ended gets nothing back, and has sold that much less.
+    """
+    sold: dict[int, int] = defaultdict(int)
+    clawed: dict[int, int] = defaultdict(int)
+    for row in rows:
+        if row.slice_id is not None:
+            sold[row.slice_id] += row.slice_units
+    lines = [row.line_id for row in rows if row.is_clawed]
+    for one in clawback.end(lines, refused=refused, actor=actor, now=now) if lines else ():
+        clawed[one.slice_id] += one.quantity
+    if not sold and not clawed:
+        return {}
+    locked: dict[int, int] = defaultdict(int)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE inventory_stockslice t SET "
+            "unsold = t.unsold + CASE WHEN t.is_active THEN v.sold + v.clawed ELSE 0 END, "
+            "quantity = t.quantity + CASE WHEN t.is_active THEN v.clawed ELSE -v.sold END "
+            "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS v(id, sold, clawed) "
+            "WHERE t.id = v.id "
+            "RETURNING t.level_id, CASE WHEN t.is_active THEN v.sold + v.clawed ELSE 0 END",
+            column([(pk, sold[pk], clawed[pk]) for pk in sorted({*sold, *clawed})]),
+        )
+        for level, units in cursor.fetchall():
+            locked[level] += units
+    return locked
+
+
 @transaction.atomic
 def release(
-    order_ids: Collection[int], *, reason: str, actor: Actor, now: datetime | None = None
+    order_ids: Collection[int],
+    *,
+    reason: str,
+    actor: Actor,
+    now: datetime | None = None,
+    refused: Mapping[int, str] | None = None,
 ) -> int:
-    """Give back all stock these orders hold; return how many reservations ended. Repeatable."""
+    """Give back all stock these orders hold; return how many reservations ended. Repeatable.
+
+    Units go back to the slices they came out of, those taken back from other shops too, while
+    these are active. ``refused`` names claw-backs (with words) that a platform has undone.
+    """
     rows = _active(order_ids)
+    _close(
+        rows, state="released", target=Account.AVAILABLE, reason=reason, actor=actor,
+        now=now or clock_now(), refused=refused,
+    )  # fmt: skip
+    return len(rows)
+
+
+@transaction.atomic
+def release_some(
+    reservation_ids: Collection[int],
+    *,
+    order_id: int,
+    reason: str,
+    actor: Actor,
+    now: datetime | None = None,
+) -> int:
+    """Give back these reservations of one order; return how many ended now. Repeatable.
+
+    Raises NotFound, having changed nothing, where one of them is not the order's own.
+    """
+    wanted = set(reservation_ids)
+    own = Reservation.objects.filter(pk__in=wanted, order_id=order_id).count()
+    if own != len(wanted):
+        raise NotFound(what="该订单的库存占用")
+    rows = [row for row in _active([order_id]) if row.pk in wanted]
     _close(
         rows, state="released", target=Account.AVAILABLE, reason=reason, actor=actor,
         now=now or clock_now(),
@@ -293,10 +390,11 @@ def consume(
     actor: Actor,
     now: datetime | None = None,
 ) -> None:
-    """The units left the shelf. Raises InvalidInput unless every reservation was active."""
-    rows = [row for row in _active([order_id]) if row[0] in set(reservation_ids)]
-    if len(rows) != len(set(reservation_ids)):
-        raise InvalidInput(what="出库数量与占用不符，请刷新后重试")
+    """The units left the shelf. Raises NotReserved unless every reservation was active."""
+    wanted = set(reservation_ids)
+    rows = [row for row in _active([order_id]) if row.pk in wanted]
+    if not wanted or len(rows) != len(reservation_ids):
+        raise NotReserved
     _close(
         rows, state="consumed", target=Account.SHIPPED, reason=reason, actor=actor,
         now=now or clock_now(),

@@ -162,9 +162,14 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
     requests = [
         StockRequest(
             order_id=w.id,
-            demands=tuple(Demand(ln.id, ln.sku_id, ln.quantity) for ln in w.goods if ln.sku_id),
+            demands=tuple(
+                Demand(ln.id, ln.sku_id, ln.quantity, ln.amount) for ln in w.goods if ln.sku_id
+            ),
             sources=sources.for_order(w.shop_id, w.province),
             expires_at=_expiry(w, minutes, now) if _may_run_out(w) else None,
+            shop_id=w.shop_id,
+            is_paid=w.is_paid,
+            currency=w.currency,
         )
         for w in wanting
     ]

@@ -18,11 +18,11 @@ from channels_sync.models import InboxMessage
 from fulfillment.models import Parcel, Waybill
 from inventory import services as inventory
 from inventory.contracts import Demand, StockRequest
-from inventory.models import Reservation, StockLevel
+from inventory.models import ClawBack, Reservation, StockLevel, StockSlice
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.models import OrderHold, SalesOrder
-from tests.factories import OrderHoldFactory, RefundRequestFactory, WaybillFactory
+from tests.factories import OrderHoldFactory, RefundRequestFactory, ShopFactory, WaybillFactory
 from tests.invariants.world import World
 
 Named = tuple[str, object]
@@ -656,7 +656,38 @@ def a_constraint_is_dropped(world: World) -> Named:
     return "constraint", "never_oversold"
 
 
-OVERSOLD: Final = (("inventory_stocklevel", "never_oversold"),)
+def units_are_locked_for_nobody(world: World) -> Named:
+    level = StockLevel.objects.first()
+    assert level is not None
+    sql("UPDATE inventory_stocklevel SET locked = locked + 1 WHERE id = %s", level.pk)
+    return "stock_level", level.pk
+
+
+def a_slice_forgets_what_it_sold(world: World) -> Named:
+    row = StockSlice.objects.create(
+        level=StockLevel.objects.all()[0], shop=world.shop, quantity=2, unsold=0, is_active=False
+    )
+    return "stock_slice", row.pk
+
+
+def units_are_taken_back_for_an_order_that_holds_none(world: World) -> Named:
+    line = world.canceled.lines.filter(sku__isnull=False).first()
+    assert line is not None
+    row = StockSlice.objects.create(
+        level=StockLevel.objects.filter(sku=line.sku)[0],
+        shop=ShopFactory.create(is_active=False), quantity=0, unsold=0, is_active=False,
+    )  # fmt: skip
+    claw = ClawBack.objects.create(
+        line=line, order_id=line.order_id, slice=row, quantity=1, amount=0, currency="CNY",
+        taken_at=clock_now(),
+    )  # fmt: skip
+    return "claw_back", claw.pk
+
+
+OVERSOLD: Final = (
+    ("inventory_stocklevel", "never_oversold"),
+    ("inventory_stocklevel", "slices_fit"),
+)
 SABOTEURS: Final = (
     Saboteur("S1", promised_beyond_the_shelf, dropping=OVERSOLD),
     Saboteur("S2", a_unit_appears),
@@ -684,6 +715,9 @@ SABOTEURS: Final = (
     Saboteur("S10", a_promise_names_another_order),
     Saboteur("S10", nobody_signs_for_a_promise, through=[MOVEMENTS]),
     Saboteur("S11", half_a_set_is_promised),
+    Saboteur("S13", units_are_locked_for_nobody),
+    Saboteur("S13", a_slice_forgets_what_it_sold),
+    Saboteur("S14", units_are_taken_back_for_an_order_that_holds_none),
     Saboteur("I1", one_platform_order_comes_twice, dropping=[("orders_salesorder", "order_once")]),
     Saboteur("I1", one_platform_order_comes_twice_with_a_blank),
     Saboteur("I1", a_message_is_done_without_an_order),

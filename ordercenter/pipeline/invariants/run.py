@@ -12,12 +12,13 @@ from django.utils.translation import gettext_lazy as _
 
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput
-from ordercenter.pipeline.invariants import fulfilment, ingest, stock, trail
+from ordercenter.pipeline.invariants import fulfilment, ingest, slices, stock, trail
 from ordercenter.pipeline.invariants.book import OutsideBook
 from ordercenter.pipeline.invariants.shape import Invariant, Look, Outcome
 
 INVARIANTS: Final[tuple[Invariant, ...]] = (
     *stock.INVARIANTS,
+    *slices.INVARIANTS,
     *ingest.INVARIANTS,
     *fulfilment.INVARIANTS,
     *trail.INVARIANTS,
