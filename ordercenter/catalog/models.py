@@ -43,6 +43,21 @@ class Shop(models.Model):
     currency = models.CharField(_("币种"), max_length=3, default="CNY")
     is_active = models.BooleanField(_("启用"), default=True)
     unpaid_hold_minutes = models.PositiveSmallIntegerField(_("未付款占库存（分钟）"), default=30)
+    sells_ahead = models.BooleanField(
+        _("缺货时按到货预售"),
+        default=False,
+        db_default=False,
+        help_text=_("已付款但缺货的订单自动承诺到货单里尚未承诺的件数"),
+    )
+    handling_hours = models.PositiveSmallIntegerField(
+        _("到货后发货时限（小时）"), default=24, db_default=24
+    )
+    shortage_days = models.PositiveSmallIntegerField(
+        _("缺货几天后提醒联系买家"), default=7, db_default=7
+    )
+    balance_days = models.PositiveSmallIntegerField(
+        _("尾款几天未付视为逾期"), default=7, db_default=7
+    )
 
     class Meta:
         verbose_name = _("店铺")

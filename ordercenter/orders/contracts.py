@@ -131,6 +131,8 @@ class OrderDraft:
     """in_progress, full, partial, none; None where the payload cannot say."""
     is_test: bool = False
     is_presale: bool = False
+    deposit_amount: Decimal = Decimal(0)
+    """What the buyer paid ahead of the balance, where the channel tells the two apart."""
     address_change: "AddressChangeDraft | None" = None
     """A buyer's open wish for another address; None where there is none, or none is told."""
 

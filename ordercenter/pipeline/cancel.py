@@ -14,7 +14,7 @@ from inventory import services as inventory
 from ordercenter.audit.models import Action
 from ordercenter.core.actor import Actor
 from ordercenter.orders.states import OrderStatus
-from ordercenter.pipeline import telling
+from ordercenter.pipeline import promises, telling
 from ordercenter.pipeline.work import Work
 
 
@@ -39,6 +39,7 @@ def finish(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
             work.id, reason=work.reason or "订单已取消", by=actor.name, now=now, final=True
         )
     inventory.release(ids, reason="canceled", actor=actor, now=now)
+    promises.release(ids, reason="canceled", now=now)
     fulfillment.close_tasks(
         ids,
         state=StageTask.State.WITHDRAWN.value,

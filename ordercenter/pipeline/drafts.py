@@ -273,6 +273,8 @@ def fresh_work(
         is_test=draft.is_test,
         is_presale=draft.is_presale,
         priority=priority,
+        deposit_amount=deposit(draft),
+        deposit_paid_at=draft.modified_at if draft.status is ChannelStatus.DEPOSIT_PAID else None,
         fresh=True,
         lines=_lines(draft, line_ids),
         evidence=evidence(draft, shop.pk),
@@ -292,6 +294,13 @@ def paid_at(draft: OrderDraft) -> datetime | None:
     if draft.status.is_closed:
         return draft.paid_at
     return (draft.paid_at or draft.modified_at) if draft.is_paid else None
+
+
+def deposit(draft: OrderDraft) -> Decimal:
+    """What was paid ahead of the balance; zero where there is none, or nobody can tell."""
+    if draft.status is ChannelStatus.DEPOSIT_PAID:
+        return draft.deposit_amount or draft.paid_amount
+    return draft.deposit_amount
 
 
 def _lines(draft: OrderDraft, line_ids: Sequence[int]) -> list[Line]:

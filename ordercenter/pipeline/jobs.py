@@ -44,7 +44,7 @@ def expire_reservations(*, now: datetime | None = None) -> str:
                 [now, BATCH],
             )
             due = [row[0] for row in cursor.fetchall()]
-        works = [work for work in load(due) if not work.is_paid]
+        works = [work for work in load(due) if not work.has_money]
         if not works:
             return "no promise has run out"
         ids = [work.id for work in works]

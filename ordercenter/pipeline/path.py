@@ -23,6 +23,7 @@ from ordercenter.core.live import announce
 from ordercenter.core.money import share_out
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
+from ordercenter.pipeline import promises
 from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
 from risk import services as risk
 from risk.contracts import Finding, Subject, SubjectLine
@@ -50,6 +51,7 @@ def take(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int
         risk.queue_up()
     sources = SourceMap()
     reserve(works, sources, actor=actor, now=now)
+    promises.settle(works, sources, now=now)
     check(works)
     screen(works, shelf)
     clear(works)
@@ -197,12 +199,12 @@ def _wants_stock(work: Work) -> bool:
     """Not what somebody else has shipped; what is unpaid only when it arrives."""
     if work.held_by_code(HoldKind.CHANNEL, "shipped_elsewhere"):
         return False
-    return work.fresh or work.is_paid or bool(work.passed)
+    return work.fresh or work.has_money or bool(work.passed)
 
 
 def _may_run_out(work: Work) -> bool:
     """Whether the promise is for a time only: nothing has been paid, not even a deposit."""
-    return not work.is_paid and work.channel_status != "deposit_paid"
+    return not work.has_money
 
 
 def _expiry(work: Work, minutes: Mapping[int, int], now: datetime) -> datetime:

@@ -24,6 +24,7 @@ from ordercenter.pipeline.drafts import (
     Known,
     OaidSource,
     clean,
+    deposit,
     known_receiver,
     paid_at,
     receiver_keys,
@@ -155,6 +156,10 @@ def _learn_payment(work: Work, draft: OrderDraft) -> None:
         work.change("payable_amount", draft.payable_amount)
         work.change("freight", draft.freight)
         _learn_prices(work, draft)
+    if not work.deposit_amount and (ahead := deposit(draft)):
+        work.change("deposit_amount", ahead)
+    if work.deposit_paid_at is None and draft.status is ChannelStatus.DEPOSIT_PAID:
+        work.change("deposit_paid_at", draft.modified_at)
     if work.paid_at is None and (at := paid_at(draft)):
         work.action = Action.ORDER_PAID
         work.change("paid_at", at)

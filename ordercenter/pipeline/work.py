@@ -19,6 +19,7 @@ from ordercenter.audit.models import Action
 from ordercenter.audit.services import Entry, record_many
 from ordercenter.core.actor import Actor
 from ordercenter.core.bulk import copy_rows, dumps, next_ids, update_rows
+from ordercenter.orders.contracts import ChannelStatus
 from ordercenter.orders.models import OrderEvidence, OrderHold, OrderLine, SalesOrder
 from ordercenter.orders.states import NEXT, HoldKind, OrderStatus
 from risk.contracts import Judgement
@@ -122,6 +123,10 @@ class Work:
     is_test: bool
     is_presale: bool
     priority: int
+    deposit_amount: Decimal = Decimal(0)
+    deposit_paid_at: datetime | None = None
+    promised_at: datetime | None = None
+    balance_of_id: int | None = None
     fresh: bool = False
     lines: list[Line] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
@@ -139,6 +144,8 @@ class Work:
     must_judge: bool = False
     source_id: int | None = None
     """The virtual warehouse that holds its stock."""
+    may_wait: bool = False
+    """Somebody decided that it waits for goods to come, whatever its shop's rule says."""
     left: dict[int, int] = field(default_factory=dict)
     """Units of each SKU to be had where the reservation failed."""
     action: Action = Action.ORDER_MOVED
@@ -207,6 +214,16 @@ class Work:
         return self.paid_at is not None
 
     @property
+    def has_money(self) -> bool:
+        """Whether the buyer has paid, be it a deposit only: what is promised does not run out."""
+        return self.is_paid or self.channel_status == ChannelStatus.DEPOSIT_PAID
+
+    @property
+    def rank(self) -> tuple[int, datetime, int]:
+        """Who is served first of those that wait: priority, then the first money, then age."""
+        return (-self.priority, self.deposit_paid_at or self.paid_at or self.placed_at, self.id)
+
+    @property
     def touched(self) -> bool:
         return bool(
             self.fresh or self.passed or self.opening or self.closing or self.changes
@@ -224,7 +241,7 @@ _ORDER_FIELDS: Final = (
     "channel_modified_at", "refund_state", "currency", "payable_amount", "paid_amount", "freight",
     "placed_at", "paid_at", "received_at", "province", "city", "district", "receiver_masked",
     "receiver_sealed", "buyer_remark", "seller_memo", "has_gift", "is_rush", "is_test",
-    "is_presale", "priority",
+    "is_presale", "priority", "deposit_amount", "deposit_paid_at", "promised_at", "balance_of_id",
 )  # fmt: skip
 _LINE_FIELDS: Final = (
     "id", "order_id", "line_no", "bundle_line_id", "channel_line_id", "platform_sku_id",
@@ -237,7 +254,8 @@ _UPDATED: Final = (
     ("payable_amount", "numeric"), ("paid_at", "timestamptz"), ("province", "text"),
     ("city", "text"), ("district", "text"), ("receiver_masked", "text"),
     ("receiver_sealed", "bytea"), ("seller_memo", "text"), ("priority", "smallint"),
-    ("freight", "numeric"),
+    ("freight", "numeric"), ("deposit_amount", "numeric"), ("deposit_paid_at", "timestamptz"),
+    ("promised_at", "timestamptz"), ("balance_of_id", "bigint"),
 )  # fmt: skip
 
 

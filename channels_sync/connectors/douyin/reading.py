@@ -82,6 +82,7 @@ def read_order(order: Node, fields: FieldMap) -> OrderDraft:
         seller_flag=top.optional_whole("seller_flag"),
         refund_state=order_refund_state(lines),
         is_presale=len(phases) > 1 or any(_is_presale(line) for line in line_fields),
+        deposit_amount=_deposit(phases),
     )
 
 
@@ -110,6 +111,13 @@ def _deposit_paid(phases: Sequence[Fields]) -> bool:
 def _phase_paid(phase: Fields) -> bool:
     """Seen as true or 1, and as either in text."""
     return phase.raw("is_paid") in (True, 1, "1", "true")
+
+
+def _deposit(phases: Sequence[Fields]) -> Decimal:
+    """The first of several phases, once it is paid."""
+    if len(phases) > 1 and _phase_paid(phases[0]):
+        return phases[0].amount("paid")
+    return NO_MONEY
 
 
 def _paid_amount(

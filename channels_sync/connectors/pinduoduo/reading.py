@@ -70,6 +70,7 @@ def read_order(order: Node, fields: FieldMap) -> OrderDraft:
         seller_flag=top.optional_whole("seller_flag") or None,
         refund_state=order_refund_state(lines),
         is_presale=top.optional_whole("is_presale") == 1 or top.optional_whole("trade_type") == 1,
+        deposit_amount=_deposit(top),
     )
 
 
@@ -124,6 +125,11 @@ def _paid(top: Fields, status: ChannelStatus, payable: Decimal) -> Decimal:
         return top.amount("step_paid", default=ZERO)
     closed_unpaid = status is _S.CLOSED and top.time("paid_at") is None
     return ZERO if closed_unpaid else payable
+
+
+def _deposit(top: Fields) -> Decimal:
+    """What is paid while the balance is open; later the same field holds all of it."""
+    return top.amount("step_paid", default=ZERO) if top.optional_whole("step") == 1 else ZERO
 
 
 def _lines(top: Fields, section: Section, goods: Decimal) -> tuple[LineDraft, ...]:

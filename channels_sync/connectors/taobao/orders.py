@@ -68,6 +68,7 @@ def read_trade(node: Node, fields: FieldMap) -> OrderDraft:
         seller_flag=trade.optional_whole("seller_flag"),
         refund_state=order_refund_state(lines),
         is_presale=trade.text("trade_type") == STEP,
+        deposit_amount=_deposit(trade),
     )
 
 
@@ -92,6 +93,11 @@ def _paid(trade: Fields, status: ChannelStatus, payable: Decimal) -> Decimal:
     unpaid = status in {S.WAIT_PAY, S.CLOSED_UNPAID}
     unsure = status is S.UNKNOWN and trade.time("paid_at") is None
     return ZERO if unpaid or unsure else payable
+
+
+def _deposit(trade: Fields) -> Decimal:
+    """What a step trade shows as paid while the balance is open; later it shows all."""
+    return trade.amount("deposit") if trade.text("step_status") in DEPOSIT_ONLY else ZERO
 
 
 # --- lines ------------------------------------------------------------------------------------

@@ -116,7 +116,10 @@ class ShopAdmin(ReferenceAdmin[Shop]):
     view_rights = (Can.VIEW_HEALTH,)
     edit_rights = (Can.EDIT_SHOPS,)
     audit_action = Action.SHOP_CHANGED
-    fields = ("code", "channel", "name", "currency", "is_active", "unpaid_hold_minutes", "line")
+    fields = (
+        "code", "channel", "name", "currency", "is_active", "unpaid_hold_minutes", "sells_ahead",
+        "handling_hours", "shortage_days", "balance_days", "line",
+    )  # fmt: skip
     readonly_fields = ("code", "channel", "line")
     list_display = (
         "code", "name", "channel", "currency", "is_active", "unpaid_hold_minutes", "line",
