@@ -171,6 +171,10 @@ class Adjustment(models.Model):
     delta = models.IntegerField(_("增减"))
     to_defect = models.BooleanField(_("转残次"), default=False)
     """The units taken off are not gone: they are here and cannot be sold."""
+    from_defect = models.BooleanField(_("残次品"), db_default=False)
+    """Defect units are corrected: those added to the good ones, or those that are gone."""
+    key = models.UUIDField(null=True, unique=True, editable=False)
+    """Made with the form: the same form sent twice asks once."""
     reason = models.CharField(_("原因"), max_length=200)
     state = models.CharField(_("状态"), max_length=8, choices=State, default=State.WAITING)
     asked_by = models.CharField(_("申请人"), max_length=80)
@@ -188,6 +192,9 @@ class Adjustment(models.Model):
             models.CheckConstraint(condition=~Q(delta=0), name="adjustment_adjusts"),
             models.CheckConstraint(
                 condition=Q(to_defect=False) | Q(delta__lt=0), name="adjustment_defect_takes"
+            ),
+            models.CheckConstraint(
+                condition=Q(to_defect=False) | Q(from_defect=False), name="adjustment_one_way"
             ),
         ]
 
@@ -212,6 +219,9 @@ class StockCount(models.Model):
     created_by = models.CharField(_("发起人"), max_length=80)
     created_by_id = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(_("发起时间"))
+    submitted_by = models.CharField(_("提交人"), max_length=80, blank=True, db_default="")
+    submitted_by_id = models.BigIntegerField(null=True)
+    submitted_at = models.DateTimeField(_("提交时间"), null=True)
     closed_by = models.CharField(_("结束人"), max_length=80, blank=True)
     closed_at = models.DateTimeField(_("结束时间"), null=True)
 
@@ -235,6 +245,7 @@ class CountLine(models.Model):
     snapshot = models.PositiveIntegerField(_("账面"))
     counted = models.PositiveIntegerField(_("实盘"), null=True)
     counted_by = models.CharField(_("盘点人"), max_length=80, blank=True)
+    counted_by_id = models.BigIntegerField(null=True)
     counted_at = models.DateTimeField(_("盘点时间"), null=True)
 
     class Meta:

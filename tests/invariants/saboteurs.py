@@ -16,9 +16,10 @@ from channels_sync import services as channels
 from channels_sync.contracts import MessageKind, RawMessage
 from channels_sync.models import InboxMessage
 from fulfillment.models import Parcel, Waybill
+from inventory import arrivals, transfers
 from inventory import services as inventory
 from inventory.contracts import Demand, StockRequest
-from inventory.models import ClawBack, Reservation, StockLevel, StockSlice
+from inventory.models import ClawBack, Reservation, StockLevel, StockSlice, Transfer
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.models import OrderHold, SalesOrder
@@ -141,6 +142,56 @@ def the_ledger_is_rewritten(world: World) -> Named:
         "WHERE level_id = %s AND source = 'outside'",
         where.pk,
     )
+    return "stock_level", where.pk
+
+
+def on_their_way(world: World) -> Transfer:
+    """Three sofas between two rooms."""
+    here, there = level("EAST", "SOFA"), level("TWIN", "SOFA")
+    user = world.people.supervisor
+    transfer = transfers.draft(
+        here.virtual_warehouse_id, there.virtual_warehouse_id, {here.sku_id: 3}, user=user,
+        actor=PIPELINE,
+    )  # fmt: skip
+    return transfers.send(transfer.pk, user=user, actor=PIPELINE)
+
+
+def a_transfer_forgets_where_its_goods_are(world: World) -> Named:
+    transfer = on_their_way(world)
+    sql("UPDATE inventory_transferline SET received = 1 WHERE transfer_id = %s", transfer.pk)
+    return "transfer", transfer.pk
+
+
+def goods_leave_and_go_nowhere(world: World) -> Named:
+    transfer = on_their_way(world)
+    sql(
+        "DELETE FROM inventory_stockmovement WHERE document = %s AND target = 'transit'",
+        f"transfer:{transfer.pk}",
+    )
+    sql("UPDATE inventory_stocklevel SET in_transit = 0 WHERE in_transit > 0")
+    return "transfer", transfer.pk
+
+
+def goods_on_their_way_melt(world: World) -> Named:
+    transfer = on_their_way(world)
+    where = StockLevel.objects.get(virtual_warehouse=transfer.target_id, sku__code="SOFA")
+    sql("UPDATE inventory_stocklevel SET in_transit = 2 WHERE id = %s", where.pk)
+    return "stock_level", where.pk
+
+
+def an_arrival_is_on_paper_only(world: World) -> Named:
+    where = level("EAST", "LAMP")
+    inbound = arrivals.announce(
+        where.virtual_warehouse_id, {where.sku_id: 10}, expected_at=clock_now(),
+        user=world.people.supervisor, actor=PIPELINE,
+    )  # fmt: skip
+    sql("UPDATE inventory_inboundline SET received = 4 WHERE inbound_id = %s", inbound.pk)
+    return "inbound", inbound.pk
+
+
+def damaged_goods_appear(world: World) -> Named:
+    where = level("EAST", "LAMP")
+    sql("UPDATE inventory_stocklevel SET defect = 1 WHERE id = %s", where.pk)
     return "stock_level", where.pk
 
 
@@ -692,6 +743,11 @@ SABOTEURS: Final = (
     Saboteur("S1", promised_beyond_the_shelf, dropping=OVERSOLD),
     Saboteur("S2", a_unit_appears),
     Saboteur("S2", the_ledger_is_rewritten, through=[MOVEMENTS]),
+    Saboteur("S2", a_transfer_forgets_where_its_goods_are),
+    Saboteur("S2", goods_leave_and_go_nowhere, through=[MOVEMENTS]),
+    Saboteur("S2", goods_on_their_way_melt),
+    Saboteur("S2", an_arrival_is_on_paper_only),
+    Saboteur("S2", damaged_goods_appear),
     Saboteur("S3", a_promise_changes_shelves),
     Saboteur("S4", a_line_shrinks),
     Saboteur("S4", one_line_is_promised_twice, through=[MOVEMENTS]),

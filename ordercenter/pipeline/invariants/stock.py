@@ -1,9 +1,11 @@
 """The stock: never oversold, always explained by its ledger, every promise ended once."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from django.utils.translation import gettext_lazy as _
 
+from inventory.models import Account
 from ordercenter.core.actor import ActorKind
 from ordercenter.pipeline.invariants.shape import Invariant
 
@@ -30,28 +32,81 @@ MOVED: Final = """
 """
 """The ledger added up before it is looked at: a few rows a level."""
 
+_TYPED: Final = {
+    "on_hand": ("available", "reserved"), "reserved": ("reserved",), "inbound": ("inbound",),
+    "in_transit": ("transit",), "defect": ("defect",),
+}  # fmt: skip
+"""Every figure of a level, and the accounts of the ledger it is the sum of."""
+
+
+def _net(accounts: Sequence[str]) -> str:
+    """What came into these accounts and did not leave them."""
+    among = ", ".join(f"'{account}'" for account in accounts)
+    return (
+        f"sum(CASE WHEN target IN ({among}) THEN units ELSE 0 END "
+        f"- CASE WHEN source IN ({among}) THEN units ELSE 0 END)"
+    )
+
+
+_BOOKED: Final = ", ".join(f"{_net(accounts)} AS {name}" for name, accounts in _TYPED.items())
+_OFF: Final = " OR ".join(f"coalesce(b.{name}, 0) <> l.{name}" for name in _TYPED)
+_BOTH: Final = ", ".join(
+    f"'{name}', l.{name}, 'ledger_{name}', coalesce(b.{name}, 0)" for name in _TYPED
+)
+_ACCOUNTS: Final = ", ".join(f"'{account}'" for account in Account.values)
+
 S2: Final = f"""
-    WITH booked AS (
-        SELECT level_id,
-               sum(CASE WHEN target IN ('available', 'reserved') THEN units ELSE 0 END
-                 - CASE WHEN source IN ('available', 'reserved') THEN units ELSE 0 END) AS here,
-               sum(CASE WHEN target = 'reserved' THEN units ELSE 0 END
-                 - CASE WHEN source = 'reserved' THEN units ELSE 0 END) AS reserved
-        FROM ({MOVED}) m GROUP BY level_id
+    WITH booked AS (SELECT level_id, {_BOOKED} FROM ({MOVED}) m GROUP BY level_id),
+    papers AS (
+        SELECT document,
+               coalesce(sum(quantity) FILTER (WHERE target = 'between'), 0)
+                 - coalesce(sum(quantity) FILTER (WHERE source = 'between'), 0) AS between,
+               coalesce(sum(quantity) FILTER (WHERE target = 'transit'), 0)
+                 - coalesce(sum(quantity) FILTER (WHERE source = 'transit'), 0) AS transit,
+               coalesce(sum(quantity) FILTER (WHERE target = 'inbound'), 0)
+                 - coalesce(sum(quantity) FILTER (WHERE source = 'inbound'), 0) AS inbound
+        FROM inventory_stockmovement
+        WHERE source IN ('between', 'transit', 'inbound')
+           OR target IN ('between', 'transit', 'inbound') GROUP BY document
     )
     SELECT '库存与流水合计不符' AS why, 'stock_level' AS kind, l.id,
-           jsonb_build_object('on_hand', l.on_hand, 'reserved', l.reserved,
-                              'ledger_on_hand', coalesce(b.here, 0),
-                              'ledger_reserved', coalesce(b.reserved, 0)) AS facts
+           jsonb_build_object({_BOTH}) AS facts
     FROM inventory_stocklevel l LEFT JOIN booked b ON b.level_id = l.id
-    WHERE coalesce(b.here, 0) <> l.on_hand OR coalesce(b.reserved, 0) <> l.reserved
+    WHERE {_OFF}
     UNION ALL
     SELECT '流水两端不平', 'stock_movement', m.id,
            jsonb_build_object('source', m.source, 'target', m.target, 'quantity', m.quantity)
     FROM inventory_stockmovement m
     WHERE m.quantity <= 0 OR m.source = m.target
-       OR m.source NOT IN ('outside', 'available', 'reserved', 'shipped')
-       OR m.target NOT IN ('outside', 'available', 'reserved', 'shipped')
+       OR m.source NOT IN ({_ACCOUNTS}) OR m.target NOT IN ({_ACCOUNTS})
+    UNION ALL
+    SELECT '调拨单与流水不符：中转须为零，在途须等于未收数', 'transfer', t.id,
+           jsonb_build_object('number', t.number, 'state', t.state, 'on_the_way', w.units,
+                              'ledger_between', coalesce(p.between, 0),
+                              'ledger_transit', coalesce(p.transit, 0))
+    FROM inventory_transfer t
+    JOIN (SELECT transfer_id, sum(quantity - received - lost) AS units
+          FROM inventory_transferline GROUP BY transfer_id) w ON w.transfer_id = t.id
+    LEFT JOIN papers p ON p.document = 'transfer:' || t.id
+    WHERE coalesce(p.between, 0) <> 0
+       OR coalesce(p.transit, 0) <> CASE WHEN t.state = 'sent' THEN w.units ELSE 0 END
+       OR t.state = 'received' AND w.units <> 0
+    UNION ALL
+    SELECT '到货单与流水不符：在途须等于未到数', 'inbound', i.id,
+           jsonb_build_object('number', i.number, 'state', i.state, 'to_come', w.units,
+                              'ledger_inbound', coalesce(p.inbound, 0))
+    FROM inventory_inbound i
+    JOIN (SELECT inbound_id, sum(greatest(0, expected - received - defect)) AS units
+          FROM inventory_inboundline GROUP BY inbound_id) w ON w.inbound_id = i.id
+    LEFT JOIN papers p ON p.document = 'inbound:' || i.id
+    WHERE coalesce(p.inbound, 0)
+          <> CASE WHEN i.state IN ('expected', 'partly') THEN w.units ELSE 0 END
+    UNION ALL
+    SELECT '中转、在途的流水没有单据', 'stock_movement', m.id,
+           jsonb_build_object('document', m.document, 'source', m.source, 'target', m.target)
+    FROM inventory_stockmovement m
+    WHERE (m.source IN ('between', 'transit') OR m.target IN ('between', 'transit'))
+      AND NOT EXISTS (SELECT 1 FROM inventory_transfer t WHERE m.document = 'transfer:' || t.id)
 """  # noqa: S608 - own constant text
 
 S3: Final = """
@@ -121,9 +176,7 @@ S6: Final = f"""
                               'shipped', coalesce(m.shipped, 0),
                               'promised', coalesce(r.promised, 0)) AS facts
     FROM catalog_sku s LEFT JOIN (
-        SELECT l.sku_id,
-               sum(CASE WHEN m.source = 'outside' THEN m.units
-                        WHEN m.target = 'outside' THEN -m.units ELSE 0 END) AS received,
+        SELECT l.sku_id, {_net(("available", "reserved", "shipped"))} AS received,
                sum(CASE WHEN m.target = 'shipped' THEN m.units
                         WHEN m.source = 'shipped' THEN -m.units ELSE 0 END) AS shipped
         FROM ({MOVED}) m JOIN inventory_stocklevel l ON l.id = m.level_id
@@ -223,7 +276,7 @@ S11: Final = f"""
 
 INVARIANTS: Final = (
     Invariant("S1", _("每个货品在每个仓：现有、占用不为负，占用不超过现有"), S1),
-    Invariant("S2", _("每个货品在每个仓：库存等于流水合计，每笔流水两端相等"), S2),
+    Invariant("S2", _("每个货品在每个仓：各类库存等于流水合计，流水两端相等，单据与在途相符"), S2),
     Invariant("S3", _("占用数等于有效占用记录之和"), S3),
     Invariant("S4", _("订单行的占用不超过下单数量，每行每仓至多一条有效占用"), S4),
     Invariant("S5", _("每条占用恰好结束一次：由一个包裹出库，或因一个原因释放"), S5),
