@@ -136,6 +136,23 @@ def close_tasks(
     return tasks.update(state=state, done_at=now, done_by=by[:150])
 
 
+def begun(order_ids: Collection[int]) -> set[int]:
+    """Those of these orders whose goods somebody has gone for, or which have a label."""
+    if not order_ids:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT p.order_id FROM fulfillment_parcel p WHERE p.order_id = ANY(%s) "
+            "AND (p.state IN ('picked', 'packed', 'shipped', 'signed') "
+            "OR EXISTS (SELECT 1 FROM fulfillment_waybill w WHERE w.parcel_id = p.id "
+            "AND w.state IN ('intent', 'live')) "
+            "OR EXISTS (SELECT 1 FROM fulfillment_stagetask t WHERE t.parcel_id = p.id "
+            "AND t.stage = 'pick' AND t.state = 'open' AND t.assignee_id IS NOT NULL))",
+            [list(order_ids)],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
 def had_task(order_id: int, stage: Stage) -> bool:
     """Whether somebody has, or had, this to do with the order."""
     return StageTask.objects.filter(order_id=order_id, stage=stage.value).exists()

@@ -36,6 +36,7 @@ class SourceMap:
             Source(vw, w, frozenset(_as_list(covers)), rank, frozenset(shops))
             for vw, w, covers, rank, shops in rows
         ]
+        self.all = tuple(s.virtual_warehouse_id for s in self._sources)
         self.warehouse_of = {s.virtual_warehouse_id: s.warehouse_id for s in self._sources}
         self._orders: dict[tuple[int, str], tuple[int, ...]] = {}
 

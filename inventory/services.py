@@ -42,6 +42,21 @@ _RESERVATION: Final = (
 )  # fmt: skip
 
 
+def lock_ahead(
+    order_ids: Collection[int], virtual_warehouse_ids: Collection[int], sku_ids: Collection[int]
+) -> None:
+    """Lock, in primary-key order, what these orders hold and whatever may be reserved after it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM inventory_stocklevel WHERE id IN ("
+            "SELECT id FROM inventory_stocklevel "
+            "WHERE virtual_warehouse_id = ANY(%s) AND sku_id = ANY(%s) "
+            "UNION SELECT level_id FROM inventory_reservation "
+            "WHERE order_id = ANY(%s) AND state = 'active') ORDER BY id FOR NO KEY UPDATE",
+            [list(virtual_warehouse_ids), list(sku_ids), list(order_ids)],
+        )
+
+
 def _already_held(order_ids: Sequence[int]) -> dict[int, tuple[int, tuple[int, ...]]]:
     """Orders that hold stock already: (virtual warehouse, reservations)."""
     with connection.cursor() as cursor:

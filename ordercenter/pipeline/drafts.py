@@ -1,7 +1,6 @@
 """From what a channel says to an order in hand: identity by evidence, receivers sealed."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.masking import mask_name, mask_phone
 from ordercenter.core.phones import read_phone
 from ordercenter.core.sealing import blind_key, seal, unseal
-from ordercenter.orders.contracts import ChannelStatus, OrderDraft, ReceiverDraft
+from ordercenter.orders.contracts import ChannelStatus, LineDraft, OrderDraft, ReceiverDraft
 from ordercenter.orders.models import RECEIVER_PURPOSE
 from ordercenter.orders.states import OrderStatus
 from ordercenter.pipeline.doubts import is_believable
@@ -303,25 +302,27 @@ def deposit(draft: OrderDraft) -> Decimal:
     return draft.deposit_amount
 
 
+def line_of(told: LineDraft, pk: int, number: int) -> Line:
+    """A line as bought, not mapped yet."""
+    return Line(
+        id=pk,
+        line_no=number,
+        channel_line_id=told.channel_line_id[:64],
+        platform_sku_id=(told.platform_sku_id or "")[:64],
+        outer_code=(told.outer_code or "")[:100],
+        title=clean(told.title, 300),
+        quantity=told.quantity,
+        unit_price=told.unit_price,
+        amount=told.amount,
+        is_gift=told.is_gift,
+        refund_state=told.refund_state or "none",
+        fresh=True,
+    )
+
+
 def _lines(draft: OrderDraft, line_ids: Sequence[int]) -> list[Line]:
     ids = iter(line_ids)
-    lines = [
-        Line(
-            id=next(ids),
-            line_no=number,
-            channel_line_id=line.channel_line_id[:64],
-            platform_sku_id=(line.platform_sku_id or "")[:64],
-            outer_code=(line.outer_code or "")[:100],
-            title=clean(line.title, 300),
-            quantity=line.quantity,
-            unit_price=line.unit_price,
-            amount=line.amount,
-            is_gift=line.is_gift,
-            refund_state=line.refund_state or "none",
-            fresh=True,
-        )
-        for number, line in enumerate(draft.lines, 1)
-    ]
+    lines = [line_of(line, next(ids), number) for number, line in enumerate(draft.lines, 1)]
     for gift in draft.gifts_outside_lines:
         # A gift without a SKU of its own goes by its item number (Taobao promotion details).
         told = gift.platform_sku_id or gift.platform_item_id or ""
@@ -341,13 +342,3 @@ def _lines(draft: OrderDraft, line_ids: Sequence[int]) -> list[Line]:
             )
         )
     return lines
-
-
-def fingerprint(draft: OrderDraft) -> str:
-    """The lines as one text, to see whether an update changes what was bought."""
-    return json.dumps(
-        sorted(
-            (ln.platform_sku_id or "", ln.outer_code or "", ln.quantity, str(ln.amount))
-            for ln in draft.lines
-        )
-    )

@@ -40,7 +40,7 @@ from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.contracts import OrderDraft, RefundDraft
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import addressing, doubts, telling, updates, wishes
+from ordercenter.pipeline import addressing, doubts, relining, telling, updates, wishes
 from ordercenter.pipeline.drafts import fresh_work
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.publishing import telling_stock
@@ -225,6 +225,7 @@ def take_drafts(
     for work in works:
         draft = newest[work.shop_id, work.channel_number]
         updates.learn(work, draft, now=now, app_key=apps.get(work.shop_id, ""))
+    relining.follow(works)
     fresh = {key: draft for key, draft in newest.items() if key not in known}
     born = _born(fresh, apps, now=now)
     open_refunds = refunds.waiting([(work.shop_id, work.channel_number) for work in born])

@@ -50,6 +50,7 @@ def take(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int
     if any(work.must_judge or work.status is S.MAPPED for work in works):
         risk.queue_up()
     sources = SourceMap()
+    give_back(works, sources, actor=actor, now=now)
     reserve(works, sources, actor=actor, now=now)
     promises.settle(works, sources, now=now)
     check(works)
@@ -79,7 +80,7 @@ def _codes(works: Sequence[Work]) -> set[tuple[int, str]]:
     return {
         (work.shop_id, code)
         for work in works
-        if work.status is S.RECEIVED
+        if _has_unmapped(work)
         for line in work.lines
         for code in (line.platform_sku_id, line.outer_code)
         if code
@@ -89,7 +90,7 @@ def _codes(works: Sequence[Work]) -> set[tuple[int, str]]:
 def map_lines(works: Sequence[Work], shelf: Shelf) -> None:
     """RECEIVED → MAPPED: tie each line to what we stock, or hold the order naming the codes."""
     for work in works:
-        if work.status is not S.RECEIVED or (work.held_by(HoldKind.CHANNEL) and work.is_test):
+        if not _has_unmapped(work) or (work.held_by(HoldKind.CHANNEL) and work.is_test):
             continue
         if not work.lines:
             work.hold(_hold(HoldKind.INCOMPLETE, "no_lines", "2", "订单没有商品行"))
@@ -101,12 +102,20 @@ def map_lines(works: Sequence[Work], shelf: Shelf) -> None:
             continue
         work.unhold(HoldKind.UNMAPPED, "商品已匹配")
         work.must_judge = True
-        work.move(S.MAPPED)
+        if work.status is S.RECEIVED:
+            work.move(S.MAPPED)
+
+
+def _has_unmapped(work: Work) -> bool:
+    """Nothing is mapped of what has just come, and of a stored order what was added to it."""
+    return work.status is S.RECEIVED or (
+        work.status is S.MAPPED and any(ln.is_unmapped for ln in work.lines)
+    )
 
 
 def _map_line(work: Work, line: Line, shelf: Shelf) -> str:
     """Tie one line; return what is wrong with it in words, empty when it is tied."""
-    if line.sku_id or line.bundle_id:
+    if not line.is_unmapped:
         return ""
     found = shelf.find(work.shop_id, line.platform_sku_id, line.outer_code)
     if found is None:
@@ -156,6 +165,26 @@ def share_over_parts(amount: Decimal, weights: Sequence[Decimal]) -> list[Decima
     return share_out(amount, weights if any(weights) else [Decimal(1)] * len(weights))
 
 
+def give_back(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: datetime) -> None:
+    """Release what orders hold whose goods are others now, and take their parcels apart.
+
+    All levels the batch may come to are locked first, in one pass: what is given back here and
+    what is reserved after it must not be locked the wrong way round.
+    """
+    changed = [work for work in works if work.gives_back]
+    if not changed:
+        return
+    skus = {line.sku_id for work in works for line in work.lines if line.sku_id}
+    inventory.lock_ahead([work.id for work in changed], sources.all, skus)
+    for work in changed:
+        if S.ROUTED.value in work.passed:
+            fulfillment.stop_parcels(
+                work.id, reason=work.reason, by=actor.name, now=now, final=True
+            )
+        work.source_id = None
+    inventory.release([work.id for work in changed], reason="changed", actor=actor, now=now)
+
+
 def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: datetime) -> None:
     """MAPPED → RESERVED: hold stock in the nearest warehouse that has everything, or say what
     is short. An unpaid order is tried when it arrives, and again once it is paid."""
@@ -199,6 +228,8 @@ def _wants_stock(work: Work) -> bool:
     """Not what somebody else has shipped; what is unpaid only when it arrives."""
     if work.held_by_code(HoldKind.CHANNEL, "shipped_elsewhere"):
         return False
+    if work.held_by(HoldKind.UNMAPPED):
+        return False
     return work.fresh or work.has_money or bool(work.passed)
 
 
@@ -236,7 +267,12 @@ def check(works: Sequence[Work]) -> None:
             words = f"收货信息不完整：{work.receiver_problem}"
             work.hold(_hold(HoldKind.INCOMPLETE, "receiver", "2", words))
             work.tasks.append(TaskDraft(Stage.FIRST_REVIEW, words))
-        if work.fresh or work.changes.keys() & MONEY or any(ln.priced_now for ln in work.lines):
+        if (
+            work.fresh
+            or work.must_recount
+            or work.changes.keys() & MONEY
+            or any(ln.priced_now for ln in work.lines)
+        ):
             _check_money(work)
 
 

@@ -29,9 +29,9 @@ _FOUND: Final = """
         SELECT o.id AS order_id, o.shop_id, o.currency, o.payable_amount, h.opened_at,
                l.id AS line_id, l.platform_sku_id, l.outer_code, l.title, l.quantity
         FROM orders_orderhold h
-        JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'received'
+        JOIN orders_salesorder o ON o.id = h.order_id AND o.status IN ('received', 'mapped')
         JOIN orders_orderline l ON l.order_id = o.id AND l.bundle_line_id IS NULL
-            AND l.sku_id IS NULL AND l.bundle_id IS NULL
+            AND l.sku_id IS NULL AND l.bundle_id IS NULL AND NOT l.is_dropped
         WHERE h.kind = 'unmapped' AND h.released_at IS NULL
     ), told AS (
         SELECT DISTINCT shop_id, platform_sku_id, outer_code FROM waiting

@@ -19,7 +19,7 @@ from ordercenter.audit.models import Action
 from ordercenter.core.actor import Actor
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, RefundDraft
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
-from ordercenter.pipeline import cancel, doubts, telling
+from ordercenter.pipeline import cancel, doubts, relining, telling
 from ordercenter.pipeline.drafts import (
     Known,
     OaidSource,
@@ -134,7 +134,10 @@ def learn(work: Work, draft: OrderDraft, *, now: datetime, app_key: str = "") ->
     _learn_channel_hold(work, draft)
     _learn_receiver(work, draft, OaidSource(app_key, now))
     _learn_wish(work, draft)
-    _learn_lines(work, draft)
+    if relining.differs(work, draft):
+        work.retold = draft
+    else:
+        work.unhold(HoldKind.CHANGED, "平台已改回原来的商品", code=relining.CODE)
     _learn_refund(work, draft)
 
 
@@ -260,21 +263,6 @@ def _learn_oaid(work: Work, draft: OrderDraft, known: Known, source: OaidSource)
         work.receiver_problem = receiver_problem(receiver, draft.channel)
         if not work.receiver_problem:
             work.unhold(HoldKind.INCOMPLETE, "平台已补全收货信息", code="receiver")
-
-
-def _learn_lines(work: Work, draft: OrderDraft) -> None:
-    bought = sorted(
-        (ln.platform_sku_id, ln.outer_code, ln.quantity)
-        for ln in work.lines
-        if ln.bundle_line_id is None and ln.channel_line_id
-    )
-    told = sorted(
-        ((ln.platform_sku_id or "")[:64], (ln.outer_code or "")[:100], ln.quantity)
-        for ln in draft.lines
-    )
-    if bought != told:
-        words = "平台修改了订单商品，与已接收的不一致，请与买家确认"
-        work.hold(HoldDraft(HoldKind.CHANGED, "lines", "2", words))
 
 
 def follow_up(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:

@@ -19,7 +19,7 @@ from ordercenter.audit.models import Action
 from ordercenter.audit.services import Entry, record_many
 from ordercenter.core.actor import Actor
 from ordercenter.core.bulk import copy_rows, dumps, next_ids, update_rows
-from ordercenter.orders.contracts import ChannelStatus
+from ordercenter.orders.contracts import ChannelStatus, OrderDraft
 from ordercenter.orders.models import OrderEvidence, OrderHold, OrderLine, SalesOrder
 from ordercenter.orders.states import NEXT, HoldKind, OrderStatus
 from risk.contracts import Judgement
@@ -53,6 +53,13 @@ class Line:
     priced_now: bool = False
     dropped_now: bool = False
     """Whether ``is_dropped`` or ``gift_strategy`` is to be written."""
+    retold_now: bool = False
+    """Whether quantity, money and the channel's id of the line are to be written."""
+
+    @property
+    def is_unmapped(self) -> bool:
+        """Whether nobody knows yet what it stands for, and somebody has to."""
+        return self.sku_id is None and self.bundle_id is None and not self.is_dropped
 
 
 @dataclass(slots=True)
@@ -142,6 +149,12 @@ class Work:
     """What is odd and stops nobody; kept in the record."""
     judgement: Judgement | None = None
     must_judge: bool = False
+    must_recount: bool = False
+    """The money has to be added up again."""
+    retold: OrderDraft | None = None
+    """Its channel names other goods than it has."""
+    gives_back: bool = False
+    """What it holds is for other goods: it is released before anything is reserved."""
     source_id: int | None = None
     """The virtual warehouse that holds its stock."""
     may_wait: bool = False
@@ -387,6 +400,13 @@ def _write_lines(works: Sequence[Work]) -> None:
         [("id", "bigint"), ("unit_price", "numeric"), ("amount", "numeric")],
         [(ln.id, ln.unit_price, ln.amount) for ln in priced],
     )
+    retold = [ln for w in works for ln in w.lines if ln.retold_now and not ln.fresh]
+    update_rows(
+        "orders_orderline",
+        [("id", "bigint"), ("channel_line_id", "text"), ("quantity", "int"),
+         ("unit_price", "numeric"), ("amount", "numeric")],
+        [(ln.id, ln.channel_line_id, ln.quantity, ln.unit_price, ln.amount) for ln in retold],
+    )  # fmt: skip
     dropped = [ln for w in works for ln in w.lines if ln.dropped_now and not ln.fresh]
     update_rows(
         "orders_orderline",

@@ -17,12 +17,14 @@ from inventory.models import Reservation, StockLevel
 from ordercenter.audit.models import AuditRecord
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
+from ordercenter.core.policy import Role
 from ordercenter.core.sealing import unseal
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, RefundDraft
 from ordercenter.orders.errors import OrderCanceled, OrderHeld
 from ordercenter.orders.models import RECEIVER_PURPOSE, OrderHold, SalesOrder
 from ordercenter.pipeline import decisions, jobs, stages, updates
 from ordercenter.pipeline.intake import take_drafts
+from tests.factories import user_with
 from tests.pipeline.seller import (
     REASON,
     Carrier,
@@ -302,10 +304,12 @@ def test_a_buyer_who_moves_before_paying_holds_up_nobody(seller: Seller) -> None
 
 
 @pytest.mark.parametrize("change", ["more", "less", "other", "gone"])
-def test_changed_goods_stop_the_order_for_a_person(seller: Seller, change: str) -> None:
+def test_goods_changed_after_the_picking_stop_the_order_for_a_person(
+    seller: Seller, change: str
+) -> None:
     first, second = line("SOFA", 2), line("LAMP")
     told = draft(first, second)
-    take(seller.shop, told)
+    pick(take_one(seller.shop, told), user_with(Role.WAREHOUSE_SUPERVISOR))
     lines = {
         "more": (replace(first, quantity=3), second),
         "less": (replace(first, quantity=1), second),

@@ -1,6 +1,6 @@
 from django.db import migrations
 
-# The same edges as ordercenter.orders.states.NEXT; tests/orders hold the two equal.
+# The edges of ordercenter.orders.states.NEXT; migration 0004 names two more.
 GUARD = """
 CREATE FUNCTION guard_order_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
