@@ -15,6 +15,7 @@ from ordercenter.core.actor import ActorKind
 from ordercenter.orders.contracts import LineDraft, OrderDraft
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import HoldKind, OrderStatus
+from ordercenter.pipeline import promises
 from ordercenter.pipeline.drafts import line_of
 from ordercenter.pipeline.path import share_over_parts
 from ordercenter.pipeline.work import HoldDraft, Line, Work, new_lines
@@ -101,6 +102,7 @@ def _rewrite(work: Work, draft: OrderDraft) -> None:
     work.change("payable_amount", draft.payable_amount)
     work.change("freight", draft.freight)
     work.unhold(HoldKind.CHANGED, "已按平台修改后的商品更新", code=CODE)
+    work.unhold(HoldKind.SHORTAGE, "平台修改了订单商品", code=promises.WAITS[1])
     work.must_judge = work.must_recount = work.row_changed = True
     if work.status is S.RECEIVED:
         return
