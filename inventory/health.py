@@ -17,6 +17,8 @@ from django.utils.translation import gettext_lazy as _
 from inventory.models import Inbound, InboundLine, StockMovement, StockPolicy
 
 PERIODS: Final = (7, 14, 30, 60)
+DAYS: Final = 14
+"""The period where none is chosen."""
 PER_PAGE: Final = 40
 MOST_EXPORTED: Final = 50_000
 """Rows of one export."""
@@ -62,7 +64,7 @@ class Wanted:
     alarm: str = ""
     search: str = ""
     """Part of a code or a name, or a whole barcode."""
-    days: int = 14
+    days: int = DAYS
     sort: str = Sort.ALARM.value
     page: int = 1
 

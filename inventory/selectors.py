@@ -1,7 +1,9 @@
 """Where an order's goods may come from, nearest first."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connection
 
@@ -61,3 +63,39 @@ def _as_list(value: object) -> list[str]:
     if isinstance(value, list):
         return value
     return list(json.loads(str(value)))
+
+
+def promisable(shop_id: int, sku_ids: Collection[int]) -> dict[tuple[int, int], int]:
+    """Units an order of this shop could take now, by (virtual warehouse, SKU): what is free for
+    everybody and what is left of the shop's own slice."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT l.virtual_warehouse_id, l.sku_id, "
+            "l.on_hand - l.reserved - l.locked + coalesce(s.unsold, 0) "
+            "FROM inventory_stocklevel l LEFT JOIN inventory_stockslice s "
+            "ON s.level_id = l.id AND s.shop_id = %s AND s.is_active WHERE l.sku_id = ANY(%s)",
+            [shop_id, list(sku_ids)],
+        )
+        return {(place, sku): units for place, sku, units in cursor.fetchall()}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Goods that are to come next."""
+
+    at: datetime
+    units: int
+
+
+def next_arrivals(sku_ids: Collection[int], places: Collection[int]) -> dict[int, Arrival]:
+    """The next announced goods of each SKU in one of these virtual warehouses."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT ON (n.sku_id) n.sku_id, i.expected_at, "
+            "n.expected - n.received - n.defect FROM inventory_inboundline n "
+            "JOIN inventory_inbound i ON i.id = n.inbound_id AND i.state IN ('expected', 'partly') "
+            "WHERE n.sku_id = ANY(%s) AND i.virtual_warehouse_id = ANY(%s) "
+            "AND n.expected > n.received + n.defect ORDER BY n.sku_id, i.expected_at, i.id",
+            [list(sku_ids), list(places)],
+        )
+        return {sku: Arrival(at, units) for sku, at, units in cursor.fetchall()}

@@ -45,6 +45,7 @@ EVERYBODY: Final = set(Role)
 BOARD: Final = EVERYBODY - {Role.IT}
 HEALTH: Final = SUPERVISORS | {Role.IT, Role.CEO}
 IT: Final = {Role.IT}
+STOCK: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 WORKERS: Final = SUPERVISORS | {Role.CLERK, Role.FINANCE, Role.PICKER, Role.PACKER}
 
 Answers = Mapping[str, int]
@@ -296,6 +297,30 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         Door("excel", answers(SUPERVISORS), fixed("/listings/sheet/queue.xlsx")),
         Door("csv", answers(SUPERVISORS), fixed("/listings/sheet/queue.csv")),
         Door("no such kind", answers(SUPERVISORS, yes=404), fixed("/listings/sheet/queue.exe")),
+    ),
+    "stock/": (
+        Door("page", answers(STOCK), fixed("/stock/")),
+        Door("fragment", answers(STOCK), fixed("/stock/?fragment=1")),
+    ),
+    "stock/export.<slug:kind>": (
+        Door("csv", answers(STOCK), fixed("/stock/export.csv")),
+        Door("no such kind", answers(STOCK, yes=404), fixed("/stock/export.exe")),
+    ),
+    "stock/low/": (Door("to-dos", answers(STOCK), fixed("/stock/low/")),),
+    "stock/low/<int:sku_id>/snooze/": (
+        Door("get", all_alike(405), fixed("/stock/low/1/snooze/")),
+        Door(
+            "put off",
+            answers(SUPERVISORS, yes=302),
+            lambda _w: f"/stock/low/{make.SkuFactory.create().pk}/snooze/",
+            "post",
+            lambda _w: {"days": "7"},
+        ),
+    ),
+    "stock/proof/": (Door("page", answers(STOCK), fixed("/stock/proof/")),),
+    "stock/<int:sku_id>/": (
+        Door("page", answers(STOCK), lambda _w: f"/stock/{make.SkuFactory.create().pk}/"),
+        Door("no such SKU", answers(STOCK, yes=404), fixed("/stock/999999999/")),
     ),
     "work/": (Door("my tasks", answers(WORKERS, no=404), fixed("/work/")),),
     "work/<int:pk>/": (

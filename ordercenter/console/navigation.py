@@ -12,6 +12,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from fulfillment.models import StageTask
+from inventory import replenishing
 from ordercenter.console.access import grants_roles, may_any
 from ordercenter.console.selectors import open_holds
 from ordercenter.core.policy import AnyUser, Can, Role, roles_of, sees_all
@@ -49,6 +50,7 @@ _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("scan", _("打包台"), "barcode_scanner", (Can.PACK,)),
     ("find", _("按电话找单"), "person_search", (Can.REVEAL_RECEIVER,)),
     ("approvals", _("冻结审批"), "lock_open", (Can.ASK_TIER3, Can.APPROVE_TIER3)),
+    ("stock", _("库存"), "inventory_2", (Can.VIEW_STOCK,)),
     ("listings", _("商品匹配"), "link", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
     ("warroom:board", _("作战看板"), "monitoring", (Can.VIEW_BOARD,)),
     ("warroom:health", _("店铺"), "storefront", (Can.VIEW_HEALTH,)),
@@ -196,4 +198,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     if sees_all(request.user):
         overdue = StageTask.objects.filter(state=StageTask.State.OPEN, due_at__lt=Now()).count()
         figures["figures"].append((_("超时任务"), overdue, address_of("work"), overdue > 0))
+    if may_any(request.user, (Can.MOVE_STOCK, Can.EDIT_STOCK_POLICY)):
+        low = replenishing.count()
+        figures["figures"].append((_("补货待办"), low, address_of("stock_low"), low > 0))
     return figures

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ordercenter.audit.models import AuditRecord
 from ordercenter.console import selectors
 from ordercenter.console.access import back_of, me, page
+from ordercenter.console.order_stock import lines_with_stock
 from ordercenter.console.reasons import QUICK, checked_reason
 from ordercenter.console.reveal_forms import may_restrict, reveal_form
 from ordercenter.console.selectors import ORDER
@@ -231,6 +232,8 @@ def _draw(
     (card,) = selectors.cards(user, [order.pk])
     context = {
         "card": card,
+        "lines": lines_with_stock(user, card.order, card.lines),
+        "sees_stock": allows(user, Can.VIEW_STOCK),
         "order": card.order,
         "offer": card.offer,
         "quick": QUICK,

@@ -98,6 +98,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    pk: int
     title: str
     code: str
     quantity: int
@@ -350,7 +351,9 @@ def lines_by_order(order_ids: Collection[int]) -> Mapping[int, list[Line]]:
     for row in rows:
         goods = row.sku or row.bundle
         code = goods.code if goods else row.outer_code or row.platform_sku_id
-        found[row.order_id].append(Line(row.title, code, row.quantity, row.amount, row.is_gift))
+        found[row.order_id].append(
+            Line(row.pk, row.title, code, row.quantity, row.amount, row.is_gift)
+        )
     return found
 
 

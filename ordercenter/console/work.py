@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
 from fulfillment.models import Parcel, ParcelLine, RefundRequest, Stage, StageTask, Waybill
+from inventory import replenishing
 from ordercenter.console import selectors
 from ordercenter.console.access import fragment_of, me, page, refused
 from ordercenter.console.navigation import WORKERS
@@ -69,8 +70,10 @@ def work_page(request: HttpRequest) -> HttpResponse:
         "back": request.path + (f"?stage={wanted}" if wanted in Stage.values else ""),
         "fragment": fragment_of(request),
     }
-    part = "fragment" in request.GET
-    return render(request, "console/parts/tasks.html" if part else "console/work.html", context)
+    if "fragment" in request.GET:
+        return render(request, "console/parts/tasks.html", context)
+    low = replenishing.count() if allows(request.user, Can.EDIT_STOCK_POLICY) else 0
+    return render(request, "console/work.html", {**context, "low_stock": low})
 
 
 def _task(request: HttpRequest, pk: int) -> StageTask:

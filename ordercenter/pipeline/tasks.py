@@ -9,7 +9,16 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.core.logs import plain_words
 from ordercenter.notices import services as notices
 from ordercenter.notices.senders import make_client
-from ordercenter.pipeline import completeness, couriers, jobs, merging, proof, pulling, tokens
+from ordercenter.pipeline import (
+    completeness,
+    couriers,
+    jobs,
+    low_stock,
+    merging,
+    proof,
+    pulling,
+    tokens,
+)
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
@@ -86,3 +95,8 @@ def find_merge_groups() -> str:
 def prove_stock() -> str:
     found = proof.prove_stock()
     return f"stock proven in {found.seconds} s, broken: {', '.join(found.broken) or 'nothing'}"
+
+
+@plainly
+def tell_low_stock() -> str:
+    return low_stock.tell_low_stock()

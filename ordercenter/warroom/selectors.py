@@ -1,4 +1,4 @@
-"""What the board shows: figures only, no receiver, read in nine questions.
+"""What the board shows: figures only, no receiver, read in ten questions.
 
 Counts go over open orders, over the last day and over open rows, each by its own index, so
 they cost the same with a thousand old orders as with a million. Test orders are kept out.
@@ -20,6 +20,7 @@ from ordercenter.core.replica import reading
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus, Tier
 from ordercenter.pipeline.health import MANY_FAILURES, Level, is_silent, level
+from ordercenter.pipeline.proof import Badge, badge
 
 # Written as the partial index ``order_open`` writes it, so that the planner takes it.
 IS_OPEN: Final = ~Q(status__in=["shipped", "signed", "canceled"])
@@ -150,6 +151,8 @@ class Board:
     rush: Sequence[RushRow]
     lines: Lines
     minutes: Sequence[int]
+    proof: Badge
+    """The last full check of the stock."""
 
     @property
     def open_count(self) -> int:
@@ -223,6 +226,7 @@ def board(now: datetime) -> Board:
         rush=_rush(now),
         lines=lines,
         minutes=_orders_a_minute(now),
+        proof=badge(now=now),
     )
 
 

@@ -2,8 +2,8 @@
  *
  * <main data-live="orders shops" data-live-src="/board/?fragment=1">…</main>
  *   is fetched again on a nudge of one of its topics, on every (re)connect, when the page is
- *   shown again and every 30 s (10 s without a socket); at most twice a second. Focus and
- *   typed text stay.
+ *   shown again and every 30 s (10 s without a socket); at most twice a second, or once in
+ *   data-live-gap milliseconds. Focus and typed text stay.
  * [data-live-badge]   says whether the socket is connected; whose role gets no socket polls.
  * [data-live-outage]  says since when there is no fresh data.
  * orderCenterLive.onNudge(topic, callback)  for everything else; "*" hears all topics.
@@ -111,6 +111,7 @@
       this.busy = false;
       this.again = false;
       this.startedAt = 0;
+      this.gap = Number(place.dataset.liveGap) || GAP;
       this.timer = 0;
       for (const topic of (place.dataset.live || "").split(/\s+/).filter(Boolean)) {
         onNudge(topic, () => this.soon());
@@ -129,7 +130,7 @@
         return;
       }
       this.busy = true;
-      const wait = Math.max(0, this.startedAt + GAP - Date.now());
+      const wait = Math.max(0, this.startedAt + this.gap - Date.now());
       setTimeout(() => this.fetch(), wait);
     }
 
