@@ -32,11 +32,11 @@ FIGURES: Final = """
             ON o.level_id = l.id AND o.shop_id = a.shop_id AND o.is_active
     ), ruled AS (
         SELECT a.shop_id, a.sku_id, q.id AS quota_id, coalesce(q.percent, 100) AS percent,
-               coalesce(q.plus, 0) AS plus, q.minimum, q.maximum, q.warehouses,
+               coalesce(q.plus, 0) AS plus, q.minimum, q.maximum, q.priority, q.warehouses,
                coalesce(b.units, 0) AS buffer
         FROM asked a LEFT JOIN inventory_stockbuffer b ON b.sku_id = a.sku_id
         LEFT JOIN LATERAL (
-            SELECT c.id, c.percent, c.plus, c.minimum, c.maximum,
+            SELECT c.id, c.percent, c.plus, c.minimum, c.maximum, c.priority,
                    ARRAY(SELECT x.warehouse_id FROM inventory_channelquota_warehouses x
                          WHERE x.channelquota_id = c.id) AS warehouses
             FROM inventory_channelquota c
@@ -52,13 +52,25 @@ FIGURES: Final = """
                ), 0)::int AS pool
         FROM ruled r LEFT JOIN shelf f ON f.shop_id = r.shop_id AND f.sku_id = r.sku_id
         GROUP BY r.shop_id, r.sku_id
+    ), foremost AS (
+        SELECT r.shop_id, r.sku_id, sum(e.minimum) AS units
+        FROM ruled r JOIN inventory_channelquota e
+            ON e.is_active AND e.minimum > 0 AND e.shop_id <> r.shop_id
+           AND (e.priority, e.id) < (r.priority, r.quota_id)
+           AND (e.sku_id = r.sku_id OR (e.sku_id IS NULL AND NOT EXISTS (
+                SELECT 1 FROM inventory_channelquota x
+                WHERE x.shop_id = e.shop_id AND x.sku_id = r.sku_id AND x.is_active)))
+        WHERE r.minimum IS NOT NULL
+        GROUP BY r.shop_id, r.sku_id
     ), publishable AS (
         SELECT r.shop_id, r.sku_id, s.on_hand, s.reserved, s.free, s.own, s.pool, r.buffer,
                r.quota_id, r.percent, r.plus, r.minimum, r.maximum,
-               greatest(0, least(s.own + s.free, r.maximum, greatest(r.minimum,
+               greatest(0, least(s.own + s.free, r.maximum, greatest(
+                   least(coalesce(r.minimum, 0), s.own + s.free - coalesce(e.units, 0)),
                    s.own + floor(greatest(0, s.pool - r.buffer) * r.percent / 100)::int + r.plus
                ))) AS units
         FROM ruled r JOIN summed s ON s.shop_id = r.shop_id AND s.sku_id = r.sku_id
+        LEFT JOIN foremost e ON e.shop_id = r.shop_id AND e.sku_id = r.sku_id
     )
 """
 """Wants a CTE ``asked (shop_id, sku_id)`` of distinct pairs before it.
@@ -68,7 +80,8 @@ virtual warehouse that serves the shop) and ``publishable``, one row a pair: ``o
 ``reserved``, ``free`` (promised to nobody and in no slice) and ``own`` (unsold of the shop's
 slices) over all places that serve the shop; ``pool`` the part of ``free`` in the warehouses its
 quota names; ``buffer``, ``quota_id``, ``percent``, ``plus``, ``minimum``, ``maximum`` the rules
-it came out of; ``units`` the figure to show.
+it came out of; ``units`` the figure to show. Where there is too little for the minimum of every
+shop, those of lower ``priority`` numbers get theirs first.
 """
 
 SETS: Final = """

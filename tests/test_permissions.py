@@ -25,6 +25,7 @@ from django.utils import timezone
 from channels_sync.models import Backfill, CarrierCode, FeedCursor
 from fulfillment.carriers.account import seal_secrets
 from fulfillment.models import Parcel, Stage, StageTask
+from inventory.models import ChannelQuota, SafetyStock, StockBuffer, StockPolicy
 from ordercenter.audit.models import Action, AuditRecord
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import SalesOrder
@@ -567,6 +568,7 @@ class Rights:
 
 
 SHELVES: Final = SUPERVISORS | HEALTH
+STOCK_SEERS: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 MODELS: Final[Mapping[str, Rights]] = {
     "orders.salesorder": Rights(SEERS),
     "orders.orderhold": Rights(SEERS),
@@ -595,6 +597,10 @@ MODELS: Final[Mapping[str, Rights]] = {
     "inventory.stocklevel": Rights(SHELVES),
     "inventory.reservation": Rights(SHELVES),
     "inventory.stockmovement": Rights(SHELVES),
+    "inventory.channelquota": Rights(STOCK_SEERS, SUPERVISORS, delete=True),
+    "inventory.safetystock": Rights(STOCK_SEERS, SUPERVISORS, delete=True),
+    "inventory.stockpolicy": Rights(STOCK_SEERS, SUPERVISORS, add=False),
+    "inventory.stockbuffer": Rights(STOCK_SEERS),
     "auth.user": Rights({Role.CEO}, {Role.CEO}),
 }
 
@@ -727,6 +733,12 @@ REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
     ),
     "notices.robot": lambda _w: make.RobotFactory.create(),
     "inventory.stockmovement": lambda _w: make.StockMovementFactory.create(),
+    "inventory.channelquota": lambda w: ChannelQuota.objects.create(shop=w.shop),
+    "inventory.safetystock": lambda _w: SafetyStock.objects.create(),
+    "inventory.stockpolicy": lambda _w: StockPolicy.objects.create(),
+    "inventory.stockbuffer": lambda _w: StockBuffer.objects.create(
+        sku=make.SkuFactory.create(), units=3, basis={"way": "units"}, computed_at=timezone.now()
+    ),
 }
 
 

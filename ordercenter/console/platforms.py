@@ -82,6 +82,12 @@ PUSH_STOCK: Final = Field(
     help=_("打开后，本系统的可售数会覆盖平台上的库存；先确认商品映射与盘点无误"),
     choices=(("", _("不回写（默认）")), ("on", _("回写到平台"))),
 )
+STOCK_WINDOW: Final = Field(
+    "stock_window",
+    _("库存回写间隔（秒）"),
+    help=_("同一商品两次回写至少隔这么多秒；按次收费或限频的平台可以选大一些"),
+    choices=(("", _("按系统默认")), *((str(n), str(n)) for n in (1, 2, 5, 10, 30, 60, 300))),
+)
 AUTO_MAP: Final = Field(
     "auto_map",
     _("自动匹配"),

@@ -14,7 +14,15 @@ from django.utils.translation import gettext_lazy as _
 from channels_sync.connectors.exchange import endpoint
 from channels_sync.contracts import Rejected
 from channels_sync.models import ShopCredential, SyncCursor
-from ordercenter.console.platforms import AUTO_MAP, PUSH_STOCK, TOKEN_FIELDS, Field, Kept, Platform
+from ordercenter.console.platforms import (
+    AUTO_MAP,
+    PUSH_STOCK,
+    STOCK_WINDOW,
+    TOKEN_FIELDS,
+    Field,
+    Kept,
+    Platform,
+)
 from ordercenter.pipeline.health import RISKS
 
 CURRENCIES: Final = ("CNY", "USD", "EUR", "GBP", "HKD", "JPY", "KRW", "SGD", "AUD", "CAD")
@@ -88,7 +96,7 @@ class AccessForm(forms.Form):
         )
 
     def _table(self) -> tuple[Field, ...]:
-        return (*self.platform.fields, PUSH_STOCK, AUTO_MAP)
+        return (*self.platform.fields, PUSH_STOCK, STOCK_WINDOW, AUTO_MAP)
 
     def _option_names(self) -> set[str]:
         return {one.name for one in self._table() if one.kept is Kept.OPTION}

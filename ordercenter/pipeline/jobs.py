@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from fulfillment.models import StageTask
+from inventory import buffers
 from inventory import services as inventory
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import link_pending
@@ -118,6 +119,12 @@ def look_again(*, now: datetime | None = None) -> str:
         updates.follow_up([w for w in works if w.touched], actor=PIPELINE, now=now)
         held = sum(1 for work in works if work.opening)
     return f"{held} of {len(works)} earlier orders are held, too"
+
+
+def compute_buffers(*, now: datetime | None = None) -> str:
+    """Bring the safety stock up to date, and the figures of what it changed."""
+    with telling_stock():
+        return f"{buffers.compute_buffers(now=now)} safety stocks changed"
 
 
 def tie_refunds(*, now: datetime | None = None) -> str:

@@ -9,6 +9,7 @@ Only shops whose option ``push_stock`` is ``on`` are told anything.
 """
 
 import logging
+import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from inventory import moves
 from inventory.publishable import FIGURES, SETS
 from ordercenter.core.bulk import dumps
 from ordercenter.core.clock import now as clock_now
+from ordercenter.pipeline.waking import wake_sender
 
 logger = logging.getLogger(__name__)
 LOCK: Final = 7_205_011
@@ -36,6 +38,8 @@ LEFT_ALONE: Final = timedelta(hours=1)
 SWEEP_SECONDS: Final = 60.0
 """Every so often all listings are looked at: what no movement announces (a new listing, a
 canceled order) is found then, and what a movement that committed late would hide."""
+LONGEST_WINDOW: Final = 3600.0
+_SECONDS: Final = re.compile(r"\d{1,5}(\.\d{1,3})?")
 LATE: Final = 2_000
 """How many younger movements may be seen before one that commits late."""
 RECENT: Final = timedelta(seconds=30)
@@ -50,7 +54,8 @@ added up over days."""
 _ADDRESSED: Final = """
     SELECT c.id, c.shop_id, c.sku_id, c.bundle_id, c.platform_item_id AS item,
            CASE c.code_type WHEN 'sku_id' THEN c.code ELSE c.platform_sku_id END AS address,
-           CASE c.code_type WHEN 'outer_code' THEN c.code ELSE '' END AS outer_code
+           CASE c.code_type WHEN 'outer_code' THEN c.code ELSE '' END AS outer_code,
+           k.options ->> 'stock_window' AS paced
     FROM catalog_listing c
     JOIN catalog_shop s ON s.id = c.shop_id AND s.is_active AND s.channel <> 'file'
     JOIN channels_sync_shopcredential k ON k.shop_id = s.id AND k.options ->> 'push_stock' = 'on'
@@ -104,7 +109,7 @@ _FIGURES: Final = f"""
     )
     SELECT t.id, t.shop_id, t.address, t.item, t.outer_code, coalesce(t.version, 0), t.figured,
            coalesce(call.quantity, t.told - coalesce(sold.quantity, 0)), t.told_at,
-           t.refused_until, figure.quantity, m.id IS NOT NULL
+           t.refused_until, figure.quantity, m.id IS NOT NULL, t.paced
     FROM target t JOIN figure ON figure.id = t.id LEFT JOIN sold ON sold.id = t.id
     LEFT JOIN channels_sync_outboundmessage m
         ON m.subject = 'stock:' || t.id AND m.subject <> '' AND m.state = 'waiting'
@@ -135,6 +140,15 @@ class Figure:
     quantity: int
     is_waiting: bool
     """The figure of ``version`` waits to be told."""
+    paced: str | None
+    """Seconds between two figures of the listing, as the shop's option has it."""
+
+    @property
+    def window(self) -> timedelta:
+        """At most one figure in so long."""
+        if self.paced and _SECONDS.fullmatch(self.paced):
+            return timedelta(seconds=min(float(self.paced), LONGEST_WINDOW))
+        return timedelta(seconds=settings.STOCK_WINDOW_SECONDS)
 
     @property
     def is_news(self) -> bool:
@@ -207,10 +221,9 @@ def _count(news: Sequence[Figure], *, now: datetime) -> None:
 def _queue(news: Sequence[Figure], *, now: datetime) -> None:
     if not news:
         return
-    window = timedelta(seconds=settings.STOCK_WINDOW_SECONDS)
     rows = [
         (f.shop_id, f"stock:{f.listing}:{f.version + 1}", f"stock:{f.listing}", dumps(_payload(f)),
-         _due(f, now, window))
+         _due(f, now))
         for f in news
     ]  # fmt: skip
     with connection.cursor() as cursor:
@@ -222,6 +235,7 @@ def _queue(news: Sequence[Figure], *, now: datetime) -> None:
             "AS v(shop, key, subject, payload, due) ON CONFLICT (key) DO NOTHING",
             [now, *(list(column) for column in zip(*rows, strict=True))],
         )
+    wake_sender()
 
 
 def _payload(figure: Figure) -> dict[str, Any]:
@@ -235,9 +249,9 @@ def _payload(figure: Figure) -> dict[str, Any]:
     }
 
 
-def _due(figure: Figure, now: datetime, window: timedelta) -> datetime:
+def _due(figure: Figure, now: datetime) -> datetime:
     """At most one figure a window, and none while the platform takes none."""
-    after = figure.told_at + window if figure.told_at else now
+    after = figure.told_at + figure.window if figure.told_at else now
     return max(now, after, figure.refused_until or now)
 
 

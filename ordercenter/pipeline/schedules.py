@@ -34,6 +34,7 @@ JOBS: Final = (
     Job("reconcile", "ordercenter.pipeline.tasks.reconcile", 10),
     Job("forget-windows", "ordercenter.pipeline.tasks.forget_windows", 60),
     Job("merge-groups", "ordercenter.pipeline.tasks.find_merge_groups", 5),
+    Job("safety-stock", "ordercenter.pipeline.tasks.compute_buffers", 10),
     Job("escalate", "ordercenter.pipeline.tasks.escalate", 1),
     Job("low-stock", "ordercenter.pipeline.tasks.tell_low_stock", 30),
     Job("prove-stock", "ordercenter.pipeline.tasks.prove_stock", 10),

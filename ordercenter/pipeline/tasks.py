@@ -100,3 +100,8 @@ def prove_stock() -> str:
 @plainly
 def tell_low_stock() -> str:
     return low_stock.tell_low_stock()
+
+
+@plainly
+def compute_buffers() -> str:
+    return jobs.compute_buffers()

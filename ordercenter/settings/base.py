@@ -44,6 +44,18 @@ def env_int(name: str, default: int, *, low: int = 0, high: int = 10**9) -> int:
     return int(text)
 
 
+def env_float(name: str, default: float, *, low: float, high: float) -> float:
+    text = env(name, str(default))
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high:
+        message = f"{name} must be a number from {low} to {high}, not {text!r}"
+        raise ImproperlyConfigured(message)
+    return number
+
+
 def env_list(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in env(name, default).split(",") if part.strip()]
 
@@ -215,7 +227,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 6000
 INTAKE_LAG_WARN_SECONDS = env_int("INTAKE_LAG_WARN_SECONDS", 60, low=1)
 INTAKE_LAG_ALARM_SECONDS = env_int("INTAKE_LAG_ALARM_SECONDS", 300, low=1)
-STOCK_WINDOW_SECONDS = env_int("STOCK_WINDOW_SECONDS", 2, low=1, high=3600)
+STOCK_WINDOW_SECONDS = env_float("STOCK_WINDOW_SECONDS", 0.4, low=0.0, high=3600)
 STOCK_REFUSED_MINUTES = env_int("STOCK_REFUSED_MINUTES", 10, low=1, high=1440)
 REVEALS_A_DAY = env_int("REVEALS_A_DAY", 200, low=1, high=100_000)
 PHONE_SEARCHES_A_DAY = env_int("PHONE_SEARCHES_A_DAY", 100, low=1, high=100_000)

@@ -213,3 +213,15 @@ def test_a_set_shows_no_more_of_a_part_than_the_part_may(
     assert publishable_sets([(shop.pk, bundle.pk)]) == {(shop.pk, bundle.pk): 5}
     keep_back(second, 97)
     assert publishable_sets([(shop.pk, bundle.pk)]) == {(shop.pk, bundle.pk): 3}
+
+
+def test_where_there_is_too_little_for_every_minimum_the_first_priority_is_met_first(
+    sku: Sku, near: StockLevel
+) -> None:
+    """50 are free, 80 wanted."""
+    first, second, third = ShopFactory.create_batch(3)
+    ChannelQuota.objects.create(shop=third, sku=sku, percent=0, minimum=30, priority=3)
+    ChannelQuota.objects.create(shop=first, sku=sku, percent=0, minimum=20, priority=1)
+    ChannelQuota.objects.create(shop=second, percent=0, minimum=30, priority=2)
+    shown = [figure(shop, sku).units for shop in (first, second, third)]
+    assert shown == [20, 30, 0]

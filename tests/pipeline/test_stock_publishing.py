@@ -181,7 +181,8 @@ def test_what_the_platform_says_it_shows_is_believed(seller: Seller, channel: Ch
     assert channel.last("SOFA").quantity == 80
 
 
-def test_many_changes_are_one_figure(seller: Seller, channel: Channel) -> None:
+def test_many_changes_are_one_figure(seller: Seller, channel: Channel, settings: Any) -> None:
+    settings.STOCK_WINDOW_SECONDS = 2.0
     publish()
     channel.told.clear()
     for _ in range(5):
@@ -193,6 +194,24 @@ def test_many_changes_are_one_figure(seller: Seller, channel: Channel) -> None:
     assert channel.told == []  # the window of two seconds is not over
     sending.send_out(now=clock_now() + timedelta(seconds=2))
     assert [f.quantity for f in channel.told] == [85]
+
+
+@pytest.mark.parametrize(
+    ("option", "waits"), [("300", 300), ("0.5", 0.5), ("soon", 2), ("", 2), ("99999", 3600)]
+)
+def test_a_shop_may_ask_for_a_pace_of_its_own(
+    option: str, waits: float, seller: Seller, channel: Channel, settings: Any
+) -> None:
+    settings.STOCK_WINDOW_SECONDS = 2.0
+    seller.shop.credential.options = {"push_stock": "on", "stock_window": option}
+    seller.shop.credential.save()
+    publish()
+    seller.receive("SOFA", 1)
+    publishing.publish_stock()
+    told_at = books("SOFA").told_at
+    assert told_at is not None
+    (message,) = OutboundMessage.objects.filter(kind="stock", state="waiting")
+    assert (message.due_at - told_at).total_seconds() == waits
 
 
 def test_a_change_that_was_taken_back_is_not_told(seller: Seller, channel: Channel) -> None:

@@ -11,9 +11,18 @@ from django.contrib import admin
 from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.auth.models import Group, User
 
-from ordercenter.console.admin import catalog, field_maps, lines, orders, people, rules, stock
+from ordercenter.console.admin import (
+    catalog,
+    field_maps,
+    lines,
+    orders,
+    people,
+    quotas,
+    rules,
+    stock,
+)
 
-__all__ = ["catalog", "field_maps", "lines", "orders", "people", "rules", "stock"]
+__all__ = ["catalog", "field_maps", "lines", "orders", "people", "quotas", "rules", "stock"]
 
 OTHERS = ("django_q", "axes", "authtoken")
 

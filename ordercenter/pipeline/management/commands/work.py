@@ -31,6 +31,7 @@ from ordercenter.pipeline import (
     pulling,
     sending,
     telling,
+    waking,
     watch,
     wishes,
 )
@@ -59,7 +60,7 @@ def nudge_polls() -> str:
 
 
 _asking: Final = SideBySide(patience=1.0)
-_telling: Final = SideBySide(patience=2.0)
+_telling: Final = SideBySide(patience=0.05)
 _stock: Final = publishing.StockWatch()
 
 
@@ -69,7 +70,7 @@ def fetch_hints() -> str:
 
 
 def send_out() -> str:
-    """Tell the platforms what is due; a slow shop is left to itself."""
+    """Tell the platforms what is due; a shop whose calls take longer is left to itself."""
     return sending.send_out(lines=_telling)
 
 
@@ -79,7 +80,9 @@ OUTWARD: Final[Sequence[Step]] = (
     (5.0, couriers.void_waybills),
     (20.0, settle_intents),
 )
-SENDING: Final[Sequence[Step]] = ((0.5, send_out), (1.0, _stock.step))
+STOCK: Final[Sequence[Step]] = ((5.0, _stock.step),)
+SEND_SECONDS: Final = 0.2
+"""How long the sender sleeps when nothing wakes it."""
 BACKFILL: Final[Sequence[Step]] = ((0.5, backfills.work_backfills),)
 HOUSEKEEPING: Final[Sequence[Step]] = (
     (1.0, nudge_polls),
@@ -110,7 +113,7 @@ class Command(BaseCommand):
         if options["once"]:
             while intake.run().messages:
                 pass
-            for _, step in (*OUTWARD, *SENDING, *BACKFILL, *HOUSEKEEPING):
+            for _, step in (*OUTWARD, *STOCK, (0.0, send_out), *BACKFILL, *HOUSEKEEPING):
                 step()
             while intake.run().messages:
                 pass
@@ -122,11 +125,12 @@ class Command(BaseCommand):
             threading.Thread(target=_loop, args=(steps, stop), name=name, daemon=True)
             for name, steps in (
                 ("outward", OUTWARD),
-                ("sending", SENDING),
+                ("stock", STOCK),
                 ("backfill", BACKFILL),
                 ("housekeeping", HOUSEKEEPING),
             )
         ]
+        threads.append(threading.Thread(target=_send, args=(stop,), name="sending", daemon=True))
         for thread in threads:
             thread.start()
         _take_in(stop)
@@ -145,6 +149,19 @@ def _take_in(stop: threading.Event) -> None:
             connection.close()
             stop.wait(1)
         stop.wait(IDLE_SECONDS)
+
+
+def _send(stop: threading.Event) -> None:
+    """Tell the platforms what is queued, as soon as it is."""
+    while not stop.is_set():
+        try:
+            send_out()
+        except Exception:
+            logger.exception("sending failed, trying again")
+            connection.close()
+            stop.wait(1)
+        close_old_connections()
+        waking.sleep(SEND_SECONDS)
 
 
 def _loop(steps: Sequence[Step], stop: threading.Event) -> None:
