@@ -10,6 +10,7 @@ from django.db import connection
 from django.utils.translation import gettext_lazy as _
 
 from inventory.models import Account
+from ordercenter.core.actor import ActorKind
 
 PER_PAGE: Final = 50
 KEPT_ACCOUNTS: Final = (
@@ -21,7 +22,7 @@ REASONS: Final = {
     "opening stock": _("期初库存"), "reserve": _("订单占用"), "ship": _("发货出库"),
     "expired": _("未付款到期释放"), "canceled": _("取消订单释放"), "receive": _("收货"),
     "announce": _("登记到货"), "shortfall": _("少到核销"), "adjust": _("库存调整"),
-    "count": _("盘点差异"), "transfer": _("调拨"), "lost": _("调拨短少"), "sheet": _("表格导入"),
+    "count": _("盘点差异"), "sheet": _("表格导入"), "transfer": _("调拨"),
 }  # fmt: skip
 """What the ledger's reasons mean; any other is told as it stands."""
 
@@ -158,6 +159,12 @@ class Moved:
     @property
     def words(self) -> str:
         return reason_words(self.reason)
+
+    @property
+    def who(self) -> str:
+        """The person's name, or the part of the system."""
+        kind, _sep, name = self.actor.partition(":")
+        return str(_("系统 %s")) % name if kind == ActorKind.JOB else name or kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from inventory.models import Inbound, InboundLine, StockMovement, StockPolicy
 PERIODS: Final = (7, 14, 30, 60)
 DAYS: Final = 14
 """The period where none is chosen."""
-PER_PAGE: Final = 40
+PER_PAGE: Final = 25
 MOST_EXPORTED: Final = 50_000
 """Rows of one export."""
 

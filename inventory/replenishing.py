@@ -25,7 +25,6 @@ from ordercenter.core.policy import AnyUser, Can, require
 PACE_DAYS: Final = 14
 """The daily sales are those of so many days."""
 LONGEST_SNOOZE: Final = timedelta(days=90)
-MOST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +60,7 @@ class ToDo:
     def proposed(self) -> int:
         """Daily sales for the time the goods need, plus the safety stock, less what there is and
         what comes; never below 0."""
-        need = Decimal(self.sold) * self.lead_days / self.days
-        units = int(need.to_integral_value(ROUND_CEILING))
+        units = int((self.daily * self.lead_days).to_integral_value(ROUND_CEILING))
         return max(0, units + self.safety - self.available - self.coming)
 
 
@@ -89,7 +87,7 @@ _LOW: Final = f"""
 
 
 def to_dos(*, now: datetime | None = None, snoozed: bool = False) -> list[ToDo]:
-    """One to-do a SKU below the line, the shortest cover first, nothing sold last.
+    """One to-do a SKU below the line: those that need goods by their cover, then the others.
 
     A SKU whose coming goods lift it over the line needs nobody. ``snoozed``: those put off.
     """
@@ -115,7 +113,7 @@ def to_dos(*, now: datetime | None = None, snoozed: bool = False) -> list[ToDo]:
         enough = available + coming >= policy.replenish_below and not todo.proposed
         if not enough and (todo.snoozed_until is not None) == snoozed:
             found.append(todo)
-    return sorted(found, key=_urgency)[:MOST]
+    return sorted(found, key=_urgency)
 
 
 def _alarm(available: int, policy: StockPolicy) -> Alarm:
@@ -125,8 +123,7 @@ def _alarm(available: int, policy: StockPolicy) -> Alarm:
 
 
 def _urgency(todo: ToDo) -> tuple[bool, Decimal, int, str]:
-    lasts = todo.cover
-    return (lasts is None, lasts or Decimal(0), todo.available, todo.code)
+    return (not todo.proposed, todo.cover or Decimal(0), todo.available, todo.code)
 
 
 def count(*, now: datetime | None = None) -> int:
@@ -172,7 +169,7 @@ def digest(todos: Sequence[ToDo], *, most: int = 10) -> list[str]:
     """The to-dos in a few lines for a chat."""
     lines = [
         f"{one.code} {one.alarm.label}：可用 {one.available}，在途 {one.coming}，"
-        f"日均 {one.daily}，建议补 {one.proposed}"
+        f"日均 {one.daily}，" + (f"建议补 {one.proposed}" if one.proposed else "暂不用补")
         for one in todos[:most]
     ]
     return lines + ([f"另有 {len(todos) - most} 种"] if len(todos) > most else [])

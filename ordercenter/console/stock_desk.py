@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -23,6 +24,7 @@ from ordercenter.orders.models import OrderLine
 from ordercenter.pipeline import proof
 from ordercenter.pipeline.invariants import Row, run_all
 
+TODOS_A_PAGE: Final = 50
 SPANS: Final = (1, 3, 7, 14, 30)
 PROOFS: Final = 48
 MOST_ROWS: Final = 50
@@ -40,8 +42,10 @@ def _draw_low(
     request: HttpRequest, *, status: int = HTTPStatus.OK, error: str = ""
 ) -> HttpResponse:
     snoozed = request.GET.get("snoozed") == "1"
+    todos = Paginator(replenishing.to_dos(snoozed=snoozed), TODOS_A_PAGE)
     context = {
-        "todos": replenishing.to_dos(snoozed=snoozed),
+        "todos": todos.get_page(request.GET.get("page")),
+        "total": todos.count,
         "snoozed": snoozed,
         "policy": StockPolicy.current(),
         "pace": replenishing.PACE_DAYS,

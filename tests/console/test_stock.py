@@ -32,6 +32,7 @@ from ordercenter.audit.models import AuditRecord
 from ordercenter.catalog.models import Sku
 from ordercenter.console.order_stock import lines_with_stock
 from ordercenter.console.selectors import Line
+from ordercenter.console.stock_desk import TODOS_A_PAGE
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.policy import Role
@@ -408,9 +409,19 @@ def test_what_sells_nothing_is_told_last_and_asks_for_nothing() -> None:
     place = place_in("江苏省", "华东仓")
     put(place, idle, 1)
     put(place, busy, 40)
-    promise(place, busy, 1)
+    promise(place, busy, 8)
     assert [todo.code for todo in replenishing.to_dos()] == ["B", "A"]
     assert replenishing.to_dos()[1].proposed == 0
+
+
+def test_many_to_dos_come_page_by_page(as_role: AsRole) -> None:
+    SkuFactory.create_batch(TODOS_A_PAGE + 1)
+    client = as_role(Role.WAREHOUSE_SUPERVISOR)
+    first = client.get("/stock/low/").content.decode()
+    assert first.count('class="todo ') == TODOS_A_PAGE
+    assert "下一页" in first
+    assert client.get("/stock/low/?page=2").content.decode().count('class="todo ') == 1
+    assert client.get("/stock/low/?page=nonsense").status_code == 200
 
 
 def test_what_is_above_the_line_or_not_sold_any_more_is_no_to_do() -> None:
