@@ -1,4 +1,7 @@
-"""Goods that come from suppliers: announced, received in parts, more or less than announced."""
+"""Goods that come from suppliers: announced, received in parts, more or less than announced.
+
+Locks: levels, then the paper, then its lines; who promises what is to come takes them alike.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,13 +122,12 @@ def receive(
     received of the same line since the form was made, so that one receipt sent twice counts once.
     """
     now = now or clock_now()
-    inbound = _locked(inbound_id, user)
-    lines = {line.pk: line for line in inbound.lines.select_related("sku").order_by("pk")}
     told = [receipt for receipt in receipts if receipt.good or receipt.defect]
+    room, sku_ids = goods_of(inbound_id, told, user=user)
+    levels = open_levels([room], sku_ids)
+    inbound = _locked(inbound_id, user)
+    lines = {line.pk: line for line in inbound.lines.order_by("pk").select_for_update(no_key=True)}
     _check(inbound, told, lines, surplus=surplus)
-    room = inbound.virtual_warehouse_id
-    levels = open_levels([room], {lines[r.line_id].sku_id for r in told})
-    _lock_lines(inbound)
     moves: list[Move] = []
     for receipt in told:
         line = lines[receipt.line_id]
@@ -156,9 +158,7 @@ def _check(
     if len({receipt.line_id for receipt in receipts}) != len(receipts):
         raise InvalidInput(what=_("同一行填了两次"))
     for receipt in receipts:
-        line = lines.get(receipt.line_id)
-        if line is None:
-            raise NotFound(what=_("到货明细"))
+        line = lines[receipt.line_id]
         papers.checked_units(receipt.good)
         papers.checked_units(receipt.defect)
         if receipt.seen != line.received + line.defect:
@@ -192,13 +192,13 @@ def close(
     """
     now = now or clock_now()
     words = papers.checked_words(reason, least=2)
+    inbound = _seen(inbound_id, user)
+    room = inbound.virtual_warehouse_id
+    levels = open_levels([room], list(inbound.lines.values_list("sku_id", flat=True)))
     inbound = _locked(inbound_id, user, even_closed=True)
     if inbound.state not in OPEN:
         return inbound
-    lines = list(inbound.lines.order_by("pk"))
-    room = inbound.virtual_warehouse_id
-    levels = open_levels([room], {line.sku_id for line in lines})
-    _lock_lines(inbound)
+    lines = list(inbound.lines.order_by("pk").select_for_update(no_key=True))
     missing = {line.sku_id: rest_of(line) for line in lines if rest_of(line)}
     post(
         [
@@ -241,24 +241,32 @@ def announced(sku_ids: Sequence[int]) -> dict[int, list[InboundLine]]:
     return found
 
 
-def _locked(inbound_id: int, user: AnyUser, *, even_closed: bool = False) -> Inbound:
-    """The paper, so that nobody else works on it. Papers are locked before orders and levels."""
+def goods_of(
+    inbound_id: int, receipts: Sequence[Receipt], *, user: AnyUser
+) -> tuple[int, set[int]]:
+    """(virtual warehouse, SKUs) these receipts speak of. Raises NotAllowed and NotFound."""
+    inbound = _seen(inbound_id, user)
+    sku_of = dict(inbound.lines.values_list("pk", "sku_id"))
+    if any(receipt.line_id not in sku_of for receipt in receipts):
+        raise NotFound(what=_("到货明细"))
+    return inbound.virtual_warehouse_id, {sku_of[receipt.line_id] for receipt in receipts}
+
+
+def _seen(inbound_id: int, user: AnyUser) -> Inbound:
     require(user, Can.MOVE_STOCK)
-    found = visible_to(user).filter(pk=inbound_id).values_list("pk", flat=True).first()
-    if found is None:
+    inbound = visible_to(user).filter(pk=inbound_id).first()
+    if inbound is None:
         raise NotFound(what=_("到货单"))
-    inbound = Inbound.objects.select_for_update(no_key=True).get(pk=found)
-    if inbound.state not in OPEN and not even_closed:
-        raise papers.PaperClosed(number=inbound.number, state=inbound.get_state_display())
     return inbound
 
 
-def _lock_lines(inbound: Inbound) -> None:
-    """Keep what is promised of these lines as it is; after their levels, like all rows of stock.
-
-    What came of them only changes under the lock of their paper.
-    """
-    list(inbound.lines.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+def _locked(inbound_id: int, user: AnyUser, *, even_closed: bool = False) -> Inbound:
+    """The paper, so that nobody else works on it."""
+    _seen(inbound_id, user)
+    inbound = Inbound.objects.select_for_update(no_key=True).get(pk=inbound_id)
+    if inbound.state not in OPEN and not even_closed:
+        raise papers.PaperClosed(number=inbound.number, state=inbound.get_state_display())
+    return inbound
 
 
 def _paper(inbound: Inbound) -> str:

@@ -25,7 +25,16 @@ from django.utils import timezone
 from channels_sync.models import Backfill, CarrierCode, FeedCursor
 from fulfillment.carriers.account import seal_secrets
 from fulfillment.models import Parcel, Stage, StageTask
-from inventory.models import ChannelQuota, SafetyStock, StockBuffer, StockPolicy
+from inventory.models import (
+    Adjustment,
+    ChannelQuota,
+    Inbound,
+    SafetyStock,
+    StockBuffer,
+    StockCount,
+    StockPolicy,
+    Transfer,
+)
 from ordercenter.audit.models import Action, AuditRecord
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import SalesOrder
@@ -162,8 +171,20 @@ def fixed(path: str) -> Callable[[World], str]:
     return lambda _world: path
 
 
+def to_a_paper(kind: str, verb: str, expected: Answers, **more: str) -> Door:
+    """One act on a paper of the own warehouse, or of a foreign one."""
+
+    def path(world: World) -> str:
+        folder = kind.removeprefix("foreign_")
+        page = {"transfer": "transfers", "count": "counts"}.get(folder, folder)
+        return f"/stock/{page}/{world.things[kind].pk}/act/"
+
+    return Door(f"{verb} {kind}", expected, path, "post", lambda _w: {"verb": verb, **more})
+
+
 AS_JSON: Final = {"content_type": "application/json"}
 OWN_TASK: Final = SUPERVISORS | {Role.PICKER}
+MOVERS: Final = SUPERVISORS | {Role.PICKER}
 
 DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
     "": (Door("home", answers(EVERYBODY, yes=302, no=302), fixed("/")),),
@@ -322,6 +343,137 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
     "stock/<int:sku_id>/": (
         Door("page", answers(STOCK), lambda _w: f"/stock/{make.SkuFactory.create().pk}/"),
         Door("no such SKU", answers(STOCK, yes=404), fixed("/stock/999999999/")),
+    ),
+    "stock/inbound/": (
+        Door("to come", answers(MOVERS), fixed("/stock/inbound/")),
+        Door("all", answers(MOVERS), fixed("/stock/inbound/?state=all&page=x")),
+    ),
+    "stock/inbound/new/": (
+        Door("form", answers(MOVERS), fixed("/stock/inbound/new/?sku=A&units=3")),
+        Door(
+            "announce",
+            answers(MOVERS, yes=302),
+            fixed("/stock/inbound/new/"),
+            "post",
+            lambda w: {"room": w.room.pk, "goods": f"{w.good.code} 3", "expected": "2026-12-01"},
+        ),
+        Door(
+            "announce elsewhere",
+            answers(SUPERVISORS, yes=302, picker=404),
+            fixed("/stock/inbound/new/"),
+            "post",
+            lambda w: {"room": w.foreign_room.pk, "goods": w.good.code, "expected": "2026-12-01"},
+        ),
+    ),
+    "stock/inbound/<int:pk>/": (
+        Door("own", answers(MOVERS), lambda w: f"/stock/inbound/{w.inbound.pk}/"),
+        Door(
+            "foreign",
+            answers(SUPERVISORS, picker=404),
+            lambda w: f"/stock/inbound/{w.foreign_inbound.pk}/",
+        ),
+    ),
+    "stock/inbound/<int:pk>/act/": (
+        Door("get", all_alike(405), lambda w: f"/stock/inbound/{w.inbound.pk}/act/"),
+        to_a_paper("inbound", "receive", answers(MOVERS, yes=422)),
+        to_a_paper("inbound", "close", answers(MOVERS, yes=302), reason="不来了"),
+        to_a_paper("foreign_inbound", "close", answers(SUPERVISORS, yes=302, picker=404),
+                   reason="不来了"),
+        to_a_paper("inbound", "no such verb", answers(MOVERS, yes=404)),
+    ),
+    "stock/transfers/": (
+        Door("open", answers(MOVERS), fixed("/stock/transfers/")),
+        Door("all", answers(MOVERS), fixed("/stock/transfers/?state=all")),
+    ),
+    "stock/transfers/new/": (
+        Door("form", answers(MOVERS), fixed("/stock/transfers/new/")),
+        Door(
+            "draft",
+            answers(MOVERS, yes=302),
+            fixed("/stock/transfers/new/"),
+            "post",
+            lambda w: {"source": w.room.pk, "target": w.foreign_room.pk, "goods": w.good.code},
+        ),
+        Door(
+            "to itself",
+            answers(MOVERS, yes=422),
+            fixed("/stock/transfers/new/"),
+            "post",
+            lambda w: {"source": w.room.pk, "target": w.room.pk, "goods": w.good.code},
+        ),
+    ),
+    "stock/transfers/<int:pk>/": (
+        Door("own", answers(MOVERS), lambda w: f"/stock/transfers/{w.transfer.pk}/"),
+        Door(
+            "foreign",
+            answers(SUPERVISORS, picker=404),
+            lambda w: f"/stock/transfers/{w.foreign_transfer.pk}/",
+        ),
+    ),
+    "stock/transfers/<int:pk>/act/": (
+        Door("get", all_alike(405), lambda w: f"/stock/transfers/{w.transfer.pk}/act/"),
+        to_a_paper("transfer", "send", answers(MOVERS, yes=409)),
+        to_a_paper("transfer", "cancel", answers(MOVERS, yes=302)),
+        to_a_paper("foreign_transfer", "cancel", answers(SUPERVISORS, yes=302, picker=404)),
+        to_a_paper("transfer", "no such verb", answers(MOVERS, yes=404)),
+    ),
+    "stock/adjust/": (
+        Door("page", answers(MOVERS), fixed("/stock/adjust/")),
+        Door("nothing chosen", answers(MOVERS, yes=422), fixed("/stock/adjust/"), "post"),
+        Door(
+            "found one",
+            answers(MOVERS, yes=302),
+            fixed("/stock/adjust/"),
+            "post",
+            lambda w: {"room": w.room.pk, "sku": w.good.code, "kind": "found", "units": "1",
+                       "reason": "退回上架"},
+        ),
+    ),
+    "stock/adjust/<int:pk>/decide/": (
+        Door(
+            "agree",
+            answers(SUPERVISORS, yes=302),
+            lambda w: f"/stock/adjust/{w.adjustment.pk}/decide/",
+            "post",
+            lambda _w: {"verb": "agree"},
+        ),
+        Door(
+            "no such verb",
+            answers(SUPERVISORS, yes=404),
+            lambda w: f"/stock/adjust/{w.adjustment.pk}/decide/",
+            "post",
+        ),
+    ),
+    "stock/counts/": (Door("page", answers(MOVERS), fixed("/stock/counts/?days=90")),),
+    "stock/counts/new/": (
+        Door("form", answers(MOVERS), fixed("/stock/counts/new/")),
+        Door(
+            "begin",
+            answers(MOVERS, yes=302),
+            fixed("/stock/counts/new/"),
+            "post",
+            lambda w: {"room": w.room.pk, "goods": w.good.code},
+        ),
+    ),
+    "stock/counts/<int:pk>/": (
+        Door("own", answers(MOVERS), lambda w: f"/stock/counts/{w.count.pk}/"),
+        Door("differences", answers(MOVERS), lambda w: f"/stock/counts/{w.count.pk}/?compare=1"),
+        Door("no such code", answers(MOVERS, yes=422),
+             lambda w: f"/stock/counts/{w.count.pk}/?code=NOTHING"),
+        Door(
+            "foreign",
+            answers(SUPERVISORS, picker=404),
+            lambda w: f"/stock/counts/{w.foreign_count.pk}/",
+        ),
+    ),
+    "stock/counts/<int:pk>/act/": (
+        Door("get", all_alike(405), lambda w: f"/stock/counts/{w.count.pk}/act/"),
+        to_a_paper("count", "submit", answers(MOVERS, yes=422)),
+        to_a_paper("count", "approve", answers(SUPERVISORS, yes=409)),
+        to_a_paper("count", "cancel", answers(MOVERS, yes=302), reason="改期再盘"),
+        to_a_paper("foreign_count", "cancel", answers(SUPERVISORS, yes=302, picker=404),
+                   reason="改期再盘"),
+        to_a_paper("count", "no such verb", answers(MOVERS, yes=404)),
     ),
     "work/": (Door("my tasks", answers(WORKERS, no=404), fixed("/work/")),),
     "work/<int:pk>/": (
@@ -791,6 +943,7 @@ def world() -> World:
         make.WarehouseAssignmentFactory.create(user=users[role], warehouse=warehouse)
     things |= held_orders(shop, users)
     things |= warehouse_work(shop, warehouse)
+    things |= warehouse_papers(warehouse)
     things["dead"] = make.InboxMessageFactory.create(shop=shop, state="dead", error="坏了")
     things["letter"] = make.OutboundMessageFactory.create(
         shop=shop, order_id=things["held"].pk, state="dead", error="订单已退款"
@@ -825,6 +978,39 @@ def held_orders(shop: Any, users: Mapping[str, User]) -> dict[str, Any]:
         "asked_by_ceo": order(**asked, asked_by=f"person:{users[Role.CEO].pk}"),
         "foreign": foreign,
     }
+
+
+def warehouse_papers(warehouse: Any) -> dict[str, Any]:
+    """An arrival, a transfer, a correction and a count, here and in a warehouse elsewhere."""
+    at = timezone.now()
+    good = make.SkuFactory.create()
+    room, foreign, third = (
+        make.VirtualWarehouseFactory.create(warehouse=place)
+        for place in (warehouse, make.WarehouseFactory.create(), make.WarehouseFactory.create())
+    )
+    things: dict[str, Any] = {"good": good, "room": room, "foreign_room": foreign}
+    signed = {"created_by": "somebody", "created_at": at}
+    for prefix, place, other in (("", room, foreign), ("foreign_", foreign, third)):
+        inbound = Inbound.objects.create(
+            number=f"RK-{place.pk}", virtual_warehouse=place, expected_at=at, **signed
+        )
+        inbound.lines.create(sku=good, expected=1)
+        transfer = Transfer.objects.create(
+            number=f"DB-{place.pk}", source=place, target=other, **signed
+        )
+        transfer.lines.create(sku=good, quantity=1)
+        count = StockCount.objects.create(
+            number=f"PD-{place.pk}", virtual_warehouse=place, **signed
+        )
+        level = make.StockLevelFactory.create(virtual_warehouse=place, sku=good, inbound=1)
+        count.lines.create(level=level, snapshot=0)
+        things |= {f"{prefix}inbound": inbound, f"{prefix}transfer": transfer,
+                   f"{prefix}count": count}  # fmt: skip
+        if not prefix:
+            things["adjustment"] = Adjustment.objects.create(
+                level=level, delta=50, reason="盘盈", asked_by="somebody", asked_at=at
+            )
+    return things
 
 
 def warehouse_work(shop: Any, warehouse: Any) -> dict[str, Any]:

@@ -29,6 +29,8 @@ WORKERS: Final = frozenset(
     }
 )
 """Who has stage tasks."""
+PAPERS: Final = ("inbounds", "transfers", "adjustments", "counts")
+"""The pages of the papers of the warehouse; one entry of the menu."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("find", _("按电话找单"), "person_search", (Can.REVEAL_RECEIVER,)),
     ("approvals", _("冻结审批"), "lock_open", (Can.ASK_TIER3, Can.APPROVE_TIER3)),
     ("stock", _("库存"), "inventory_2", (Can.VIEW_STOCK,)),
+    ("inbounds", _("仓库作业"), "pallet", (Can.MOVE_STOCK,)),
     ("listings", _("商品匹配"), "link", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
     ("warroom:board", _("作战看板"), "monitoring", (Can.VIEW_BOARD,)),
     ("warroom:health", _("店铺"), "storefront", (Can.VIEW_HEALTH,)),
@@ -77,9 +80,19 @@ def places(request: HttpRequest) -> list[Place]:
     for name, label, icon, rights in _PLACES:
         url = address_of(name)
         if url and (may_any(user, rights) if rights else _works(user)):
-            is_here = request.path == url if name == "work" else request.path.startswith(url)
+            is_here = _is_here(name, url, request.path)
             found.append(Place(name.rpartition(":")[2], label, icon, url, is_here))
     return found
+
+
+def _is_here(name: str, url: str, path: str) -> bool:
+    """Whether a page belongs to this entry: the papers of the warehouse lie below the stock."""
+    if name == "work":
+        return path == url
+    on_paper = any(path.startswith(address_of(paper)) for paper in PAPERS)
+    if name in {"stock", "inbounds"}:
+        return path.startswith(address_of("stock")) and on_paper == (name == "inbounds")
+    return path.startswith(url)
 
 
 def home_of(request: HttpRequest) -> str:

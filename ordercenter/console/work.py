@@ -1,5 +1,6 @@
 """Stage pages: my tasks with their clocks, one big button each, and the packing bench."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,8 +13,10 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
-from fulfillment.models import Parcel, ParcelLine, RefundRequest, Stage, StageTask, Waybill
+from fulfillment.models import Parcel, RefundRequest, Stage, StageTask, Waybill
 from inventory import replenishing
+from inventory.bins import Places, places_of
+from ordercenter.catalog.models import Sku
 from ordercenter.console import selectors
 from ordercenter.console.access import fragment_of, me, page, refused
 from ordercenter.console.navigation import WORKERS
@@ -129,9 +132,21 @@ def _about(request: HttpRequest, task: StageTask) -> dict[str, Any]:
     return about
 
 
-def goods_of(parcel: Parcel) -> QuerySet[ParcelLine]:
-    """What belongs into a parcel, in the order of the shelves' codes."""
-    return parcel.parcel_lines.select_related("sku").order_by("sku__code")
+@dataclass(frozen=True, slots=True)
+class Goods:
+    """One line of a parcel, and where it lies."""
+
+    sku: Sku
+    quantity: int
+    places: Places
+
+
+def goods_of(parcel: Parcel) -> list[Goods]:
+    """What belongs into a parcel, in the order of the way past the shelves."""
+    lines = list(parcel.parcel_lines.select_related("sku"))
+    places = places_of(parcel.warehouse_id, [line.sku_id for line in lines])
+    goods = [Goods(line.sku, line.quantity, places[line.sku_id]) for line in lines]
+    return sorted(goods, key=lambda one: (*one.places.turn, one.sku.code))
 
 
 @require_POST

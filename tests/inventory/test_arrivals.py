@@ -172,12 +172,13 @@ def test_two_people_who_receive_the_same_goods_at_once_count_them_once(run_toget
 
 
 @pytest.mark.django_db(transaction=True)
-def test_control_without_the_papers_lock_goods_are_received_twice(
+def test_control_without_its_locks_goods_are_received_twice(
     run_together: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelves = Shelves()
     inbound = announce(shelves)
     unlocked(monkeypatch, "inventory_inbound")
+    unlocked(monkeypatch, "inventory_stocklevel")
     together(monkeypatch)
     run_together(*[partial(receive, shelves, inbound, 4)] * 2)
     assert shelves.figures()["on_hand"] == 8

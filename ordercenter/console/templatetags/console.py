@@ -1,7 +1,7 @@
 """Words and figures for the templates of the console. Nothing here marks text as safe."""
 
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from django import template
@@ -32,6 +32,12 @@ def age(moment: datetime | None) -> str:
 def left(moment: datetime) -> str:
     """How long until then; nothing is left of what is past."""
     return span_in_words(moment - timezone.now())
+
+
+@register.filter
+def percent(share: Decimal) -> str:
+    """A share of one, in percent; never rounded up to all of it."""
+    return f"{(share * 100).quantize(Decimal('0.1'), rounding=ROUND_DOWN)}%"
 
 
 @register.filter
