@@ -62,24 +62,6 @@ def expire_reservations(*, now: datetime | None = None) -> str:
     return f"{len(works)} promises ran out"
 
 
-def work_shortages(*, now: datetime | None = None) -> str:
-    """Try short orders again, in order of payment, once one of their SKUs is to be had."""
-    return _retry(
-        "SELECT DISTINCT h.order_id, o.paid_at FROM orders_orderhold h "
-        "JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'mapped' "
-        "JOIN orders_orderline l ON l.order_id = o.id AND NOT l.is_dropped "
-        "JOIN inventory_stocklevel s ON s.sku_id = l.sku_id AND s.on_hand - s.reserved > 0 "
-        "WHERE h.kind = 'shortage' AND h.released_at IS NULL AND o.paid_at IS NOT NULL "
-        "AND NOT EXISTS (SELECT 1 FROM orders_orderline n WHERE n.order_id = o.id "
-        "AND n.sku_id IS NOT NULL AND NOT n.is_dropped "
-        "AND NOT EXISTS (SELECT 1 FROM inventory_stocklevel f "
-        "WHERE f.sku_id = n.sku_id AND f.on_hand - f.reserved >= n.quantity)) "
-        "ORDER BY o.paid_at LIMIT %s",
-        now=now,
-        what="shortages",
-    )
-
-
 def work_unmapped(*, now: datetime | None = None) -> str:
     """Try held orders again all of whose codes have got a listing since.
 
@@ -132,14 +114,6 @@ def tie_refunds(*, now: datetime | None = None) -> str:
     return (
         f"{updates.tie_refunds(actor=PIPELINE, now=now or clock_now())} refunds found their order"
     )
-
-
-def _retry(query: str, *, now: datetime | None, what: str) -> str:
-    with telling_stock():
-        with connection.cursor() as cursor:
-            cursor.execute(query, [BATCH])
-            wanted = [row[0] for row in cursor.fetchall()]
-        return _again(wanted, now=now, what=what)
 
 
 def _again(order_ids: Sequence[int], *, now: datetime | None, what: str) -> str:

@@ -146,7 +146,11 @@ def _late(queued: Sequence[int], virtual_warehouse_id: int, sku_ids: Collection[
 def _overfull(
     virtual_warehouse_id: int, sku_ids: Collection[int], among: Collection[int]
 ) -> list[int]:
-    """The last in turn of those (``among`` these) who were promised more than can still come."""
+    """Who (``among`` these) has to be planned anew where more is promised than can still come.
+
+    The last in turn lose their place; whoever comes after the first of them is planned anew,
+    too, so that nobody keeps a later arrival that one before him would need.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_OVERFULL, [virtual_warehouse_id, list(sku_ids)])
         too_many = {pk: n for pk, n in cursor.fetchall() if n > 0}
@@ -155,17 +159,19 @@ def _overfull(
         cursor.execute(
             "SELECT p.order_id, p.inbound_line_id, p.quantity FROM inventory_presalepromise p "
             "JOIN orders_salesorder o ON o.id = p.order_id "
-            "WHERE p.state = 'active' AND p.inbound_line_id = ANY(%s) AND p.order_id = ANY(%s) "
+            "JOIN inventory_inboundline l ON l.id = p.inbound_line_id AND l.sku_id = ANY(%s) "
+            "WHERE p.state = 'active' AND p.order_id = ANY(%s) "
             "ORDER BY o.priority DESC, coalesce(o.deposit_paid_at, o.paid_at, o.placed_at), o.id",
-            [list(too_many), list(among)],
+            [list(sku_ids), list(among)],
         )
         rows = cursor.fetchall()
-    losers: dict[int, None] = {}
+    turn = list(dict.fromkeys(order_id for order_id, _, _ in rows))
+    first = len(turn)
     for order_id, line, units in reversed(rows):
-        if too_many[line] > 0:
+        if too_many.get(line, 0) > 0:
             too_many[line] -= units
-            losers[order_id] = None
-    return list(losers)
+            first = turn.index(order_id)
+    return turn[first:]
 
 
 @telling_stock()

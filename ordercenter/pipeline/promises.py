@@ -4,10 +4,11 @@ A promise is a row on the line of an arrival, as a reservation is one on a level
 of the line is their sum, and the database refuses to promise more than is expected. It ends
 once: met when the order gets stock, or released.
 
-Locks: order rows, stock levels, then the papers of arrivals (shared) and their lines, each by
-primary key. Only an order that has money in is promised anything, and only whole: what it lacks
-has to come to one virtual warehouse, whatever else it wants has to lie there now. That rest is
-not kept for it: it is taken from the shelf on the day.
+Locks: order rows, stock levels, then the lines of arrivals, each by primary key.
+
+Only an order that has money in is promised anything, and only whole: what it lacks has to come
+to one virtual warehouse, whatever else it wants has to lie there now. That rest is not kept for
+it: it is taken from the shelf on the day.
 """
 
 from collections import Counter, defaultdict
@@ -98,6 +99,8 @@ def settle(works: Sequence[Work], sources: SourceMap, *, now: datetime) -> None:
 def _is_short(work: Work) -> bool:
     if work.status is not OrderStatus.MAPPED or work.is_test or not work.has_money:
         return False
+    if work.held_by_code(HoldKind.CHANNEL, "shipped_elsewhere"):
+        return False
     return work.held_by_code(*_code(SHORT)) and not work.held_by_code(*_code(WAITS))
 
 
@@ -123,13 +126,14 @@ def _promise(
     """Give each, in this order, what is to come for it; who gets nothing is said so."""
     skus = {line.sku_id for work in works for line in work.goods if line.sku_id}
     places = {vw for work in works for vw in sources.for_order(work.shop_id, work.province)}
-    coming = lock_coming(places, skus, now=now)
+    coming = look_ahead(places, skus, now=now)
     shelf = _Shelf(places, skus) if coming else None
     codes = _codes(skus) if coming else {}
     rows: list[tuple[Any, ...]] = []
     taken = Counter[int]()
     for work in works:
-        draws = _draws(work, sources, shelf, coming) if shelf else None
+        tried = sources.for_order(work.shop_id, work.province)
+        draws = _draws(_wanted(work), work.shop_id, tried, shelf, coming) if shelf else None
         if draws is None:
             _left_without(work)
             continue
@@ -141,32 +145,23 @@ def _promise(
     _write(rows, taken)
 
 
-def lock_coming(
-    places: Collection[int], skus: Collection[int], *, now: datetime
+def look_ahead(
+    places: Collection[int], skus: Collection[int], *, now: datetime, lock: bool = True
 ) -> dict[Place, list[Coming]]:
-    """Lock what is announced of these SKUs for these places; the earliest first.
+    """What is announced of these SKUs for these places and not promised; the earliest first.
 
-    The papers are locked as well, shared: none is canceled or put off in between.
+    Locks the lines. Their papers are not locked: who receives of one, or closes it, needs the
+    levels of its goods, which are the caller's by now.
     """
     found: dict[Place, list[Coming]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT i.id FROM inventory_inbound i WHERE i.state IN ('expected', 'partly') "
-            "AND i.virtual_warehouse_id = ANY(%s) AND EXISTS ("
-            "SELECT 1 FROM inventory_inboundline l "
-            "WHERE l.inbound_id = i.id AND l.sku_id = ANY(%s)) ORDER BY i.id FOR SHARE OF i",
-            [list(places), list(skus)],
-        )
-        papers = [row[0] for row in cursor.fetchall()]
-        if not papers:
-            return {}
-        cursor.execute(
             "SELECT l.id, i.virtual_warehouse_id, l.sku_id, i.number, i.expected_at, "
             "greatest(l.expected - l.received - l.defect, 0) - l.promised "
             "FROM inventory_inboundline l JOIN inventory_inbound i ON i.id = l.inbound_id "
-            "WHERE l.inbound_id = ANY(%s) AND l.sku_id = ANY(%s) "
-            "ORDER BY l.id FOR NO KEY UPDATE OF l",
-            [papers, list(skus)],
+            "AND i.state IN ('expected', 'partly') AND i.virtual_warehouse_id = ANY(%s) "
+            "WHERE l.sku_id = ANY(%s) ORDER BY l.id" + (" FOR NO KEY UPDATE OF l" if lock else ""),
+            [list(places), list(skus)],
         )
         for pk, place, sku, number, expected_at, units in cursor.fetchall():
             late = expected_at + OVERDUE < now
@@ -199,20 +194,25 @@ class _Shelf:
         return common + int(self._own.get((place, sku, shop), 0))
 
 
-def _draws(
-    work: Work,
-    sources: SourceMap,
-    shelf: _Shelf,
-    coming: Mapping[Place, Sequence[Coming]],
-) -> list[Draw] | None:
-    """Where the order would be whole first, and what of which arrival it needs there."""
+def _wanted(work: Work) -> Counter[int]:
     wanted = Counter[int]()
     for line in work.goods:
         if line.sku_id:
             wanted[line.sku_id] += line.quantity
+    return wanted
+
+
+def _draws(
+    wanted: Mapping[int, int],
+    shop_id: int,
+    places: Sequence[int],
+    shelf: _Shelf,
+    coming: Mapping[Place, Sequence[Coming]],
+) -> list[Draw] | None:
+    """Where all that is wanted will lie first, and what of which arrival is needed there."""
     best: tuple[tuple[bool, datetime, int], list[Draw]] | None = None
-    for place in sources.for_order(work.shop_id, work.province):
-        short = {sku: n for sku, n in wanted.items() if shelf.free(place, sku, work.shop_id) < n}
+    for place in places:
+        short = {sku: n for sku, n in wanted.items() if shelf.free(place, sku, shop_id) < n}
         if not short:
             return None  # it could be had by now: the next try takes it
         drawn = [_draw(sku, n, coming.get((place, sku), ())) for sku, n in short.items()]
@@ -223,6 +223,32 @@ def _draws(
         if best is None or ready < best[0]:
             best = (ready, draws)
     return best[1] if best else None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """When an order could leave if it waited for what is announced; nothing is promised yet."""
+
+    ready_at: datetime | None
+    """None: the arrival it would wait for is overdue."""
+    draws: tuple[Draw, ...]
+
+
+def outlook(
+    wanted: Mapping[int, int], *, shop_id: int, province: str, now: datetime
+) -> Outlook | None:
+    """What waiting would come to for so many units of each SKU; None where nothing suffices."""
+    places = SourceMap().for_order(shop_id, province)
+    coming = look_ahead(places, wanted, now=now, lock=False)
+    draws = _draws(wanted, shop_id, places, _Shelf(places, wanted), coming) if coming else None
+    if draws is None:
+        return None
+    return Outlook(_ready(draws, _shop_rules()[shop_id].handling_hours), tuple(draws))
+
+
+def _ready(draws: Sequence[Draw], hours: int) -> datetime | None:
+    last = max((draw.source for draw in draws), key=lambda one: one.order)
+    return None if last.is_overdue else last.expected_at + timedelta(hours=hours)
 
 
 def _draw(sku_id: int, units: int, lines: Sequence[Coming]) -> list[Draw]:
@@ -267,10 +293,10 @@ def _write(rows: Sequence[tuple[Any, ...]], taken: Mapping[int, int]) -> None:
 
 def _tell(work: Work, draws: Sequence[Draw], codes: Mapping[int, str], hours: int) -> None:
     """Hold the order with its date in words, and give customer service what got worse."""
-    last = max((draw.source for draw in draws), key=lambda one: one.order)
-    ready = None if last.is_overdue else last.expected_at + timedelta(hours=hours)
+    ready = _ready(draws, hours)
+    late = "、".join(sorted({d.source.number for d in draws if d.source.is_overdue}))
     what = "预售" if work.is_presale else "缺货，等待到货"
-    when = f"预计 {day(ready)} 发货" if ready else f"到货单 {last.number} 已逾期，等待新的到货时间"
+    when = f"预计 {day(ready)} 发货" if ready else f"到货单 {late} 已逾期，等待新的到货时间"
     promised = [[codes[d.sku_id], d.units, d.source.number, d.source.expected_at] for d in draws]
     was = work.promised_at
     is_again = WAITS in work.open_holds
@@ -337,7 +363,7 @@ def release(order_ids: Collection[int], *, reason: str, now: datetime) -> int:
     return end(order_ids, state=PresalePromise.State.RELEASED, reason=reason, now=now)
 
 
-def _codes(skus: Collection[int]) -> dict[int, str]:
+def _codes(skus: Iterable[int]) -> dict[int, str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, code FROM catalog_sku WHERE id = ANY(%s)", [list(skus)])
         return dict(cursor.fetchall())

@@ -1,19 +1,24 @@
 """Goods that are announced, and goods that come."""
 
 from datetime import datetime, timedelta
-from itertools import count
 
-from django.db import transaction
+from django.contrib.auth.models import User
 
-from inventory import services as inventory
-from inventory.models import Inbound, InboundLine, VirtualWarehouse
+from inventory import arrivals
+from inventory.arrivals import Receipt
+from inventory.models import InboundLine, VirtualWarehouse
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
-from ordercenter.pipeline import presale
-from ordercenter.pipeline.presale import Met
+from ordercenter.core.policy import Role
+from ordercenter.pipeline import receiving
+from tests.factories import user_with
 from tests.pipeline.seller import Seller
 
-NUMBERS = count(1)
+
+def _keeper() -> User:
+    return User.objects.filter(username="keeper").first() or user_with(
+        Role.WAREHOUSE_SUPERVISOR, username="keeper"
+    )
 
 
 def announce(
@@ -25,31 +30,27 @@ def announce(
     place: VirtualWarehouse | None = None,
 ) -> InboundLine:
     """A supplier says what comes and when."""
-    at = clock_now()
-    paper = Inbound.objects.create(
-        number=f"IN-{next(NUMBERS)}", virtual_warehouse=place or seller.near, created_by="test",
-        expected_at=at + timedelta(days=days), created_at=at,
+    paper = arrivals.announce(
+        (place or seller.near).pk, {seller.skus[code].pk: units},
+        expected_at=clock_now() + timedelta(days=days), user=_keeper(), actor=PIPELINE,
     )  # fmt: skip
-    return InboundLine.objects.create(inbound=paper, sku=seller.skus[code], expected=units)
+    return paper.lines.get()
 
 
-def arrive(line: InboundLine, good: int, *, defect: int = 0, closed: bool = False) -> Met:
+def arrive(line: InboundLine, good: int, *, defect: int = 0, closed: bool = False) -> None:
     """So many come in good order; ``closed`` when no more will."""
-    paper = line.inbound
-    place, skus = paper.virtual_warehouse_id, [line.sku_id]
-    with transaction.atomic():
-        queued = presale.queue_up(place, skus)
-        if good:
-            inventory.receive([(place, line.sku_id, good)], actor=PIPELINE)
-        line.refresh_from_db()
-        line.received += good
-        line.defect += defect
-        line.save(update_fields=["received", "defect"])
-        done = closed or line.received + line.defect >= line.expected
-        paper.state = Inbound.State.RECEIVED if done else Inbound.State.PARTLY
-        paper.save(update_fields=["state"])
-        return presale.meet(queued, virtual_warehouse_id=place, sku_ids=skus, actor=PIPELINE)
+    line.refresh_from_db()
+    receipt = Receipt(line.pk, good, defect, line.received + line.defect)
+    receiving.receive_inbound(line.inbound_id, [receipt], user=_keeper(), actor=PIPELINE)
+    if closed:
+        call_off(line)
+
+
+def call_off(line: InboundLine) -> None:
+    receiving.close_inbound(line.inbound_id, reason="供应商缺货", user=_keeper(), actor=PIPELINE)
 
 
 def put_off(line: InboundLine, to: datetime) -> None:
-    Inbound.objects.filter(pk=line.inbound_id).update(expected_at=to)
+    receiving.reschedule_inbound(
+        line.inbound_id, to, reason="供应商改期", user=_keeper(), actor=PIPELINE
+    )

@@ -24,7 +24,7 @@ from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.contracts import ChannelStatus, GiftDraft, ReceiverDraft
 from ordercenter.orders.models import OrderHold, OrderLine, SalesOrder
-from ordercenter.pipeline import intake, jobs
+from ordercenter.pipeline import intake, jobs, shortages
 from ordercenter.pipeline.drafts import order_number
 from ordercenter.pipeline.path import share_over_parts
 from tests.factories import ListingFactory, ShopFactory, SkuFactory, VirtualWarehouseFactory
@@ -306,7 +306,7 @@ def test_paying_after_the_goods_went_to_others_is_a_shortage_somebody_sees() -> 
     assert holds(order) == {"shortage:shortage"}
     assert OrderHold.objects.get(order=order).words == "缺货：SOFA 需 1 件，可用 0 件"
     seller.receive("SOFA", 1)
-    assert jobs.work_shortages() == "1 of 1 shortages go on"
+    assert shortages.work_shortages() == "1 of 1 shortages go on"
     order.refresh_from_db()
     assert (order.status, holds(order)) == ("routed", set())
 
@@ -317,7 +317,7 @@ def test_short_orders_are_served_in_the_order_they_were_paid() -> None:
     late = take_one(seller.shop, draft(paid_at=now))
     early = take_one(seller.shop, draft(paid_at=now - timedelta(hours=1)))
     seller.receive("SOFA", 1)
-    jobs.work_shortages()
+    shortages.work_shortages()
     late.refresh_from_db()
     early.refresh_from_db()
     assert (early.status, late.status) == ("routed", "mapped")

@@ -15,7 +15,7 @@ from inventory.models import StockLevel
 from ordercenter.catalog.models import CodeType, Shop
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.policy import Role
-from ordercenter.pipeline import decisions, intake, jobs, publishing
+from ordercenter.pipeline import decisions, intake, jobs, publishing, shortages
 from ordercenter.pipeline.publishing import publish_stock, telling_stock
 from tests.factories import (
     ListingFactory,
@@ -98,7 +98,7 @@ def prepare_short(seller: Seller) -> None:
 
 
 def shortage_ends(_seller: Seller) -> None:
-    assert jobs.work_shortages() == "1 of 1 shortages go on"
+    assert shortages.work_shortages() == "1 of 1 shortages go on"
 
 
 def prepare_unmapped(seller: Seller) -> None:

@@ -22,7 +22,7 @@ from ordercenter.core.sealing import unseal
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft, RefundDraft
 from ordercenter.orders.errors import OrderCanceled, OrderHeld
 from ordercenter.orders.models import RECEIVER_PURPOSE, OrderHold, SalesOrder
-from ordercenter.pipeline import decisions, jobs, stages, updates
+from ordercenter.pipeline import decisions, jobs, shortages, stages, updates
 from ordercenter.pipeline.intake import take_drafts
 from tests.factories import user_with
 from tests.pipeline.seller import (
@@ -599,7 +599,7 @@ def test_what_a_person_let_pass_does_not_stop_the_order_again(seller: Seller, bo
     )  # fmt: skip
     assert holds(order) == {"shortage:shortage"}
     seller.receive("SOFA", 50)
-    jobs.work_shortages()
+    shortages.work_shortages()
     order.refresh_from_db()
     assert (order.status, holds(order)) == ("routed", set())
 

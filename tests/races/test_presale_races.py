@@ -12,7 +12,6 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.contracts import OrderDraft
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import intake, promises, updates, work
-from ordercenter.pipeline.presale import Met
 from risk import services as risk
 from tests.pipeline.arrivals import announce, arrive
 from tests.pipeline.seller import (
@@ -44,16 +43,16 @@ def two_want_the_last(
 ) -> tuple[list[Any], list[OrderDraft]]:
     """Both look at what is to come before either is promised anything.
 
-    They are not kept apart by the queue before the judges: the lines' own lock is looked at.
+    They are not kept apart by the queue before the judges: the stock's own locks are looked at.
     """
-    meet, look = meeting(2), promises.lock_coming
+    meet, look = meeting(2), promises.look_ahead
 
-    def lock_coming(*args: Any, **facts: Any) -> Any:
+    def look_ahead(*args: Any, **facts: Any) -> Any:
         found = look(*args, **facts)
         meet()
         return found
 
-    patch.setattr(promises, "lock_coming", lock_coming)
+    patch.setattr(promises, "look_ahead", look_ahead)
     patch.setattr(risk, "queue_up", lambda: None)
     drafts = [draft(is_presale=True), draft(is_presale=True)]
     results: list[Any] = run_together(*(partial(take, seller, told) for told in drafts))
@@ -72,21 +71,23 @@ def test_the_last_unit_to_come_is_promised_to_one_of_two(
     assert coming.promised == 1
 
 
-def test_without_the_lock_the_check_refuses_the_second_promise(
+def test_without_the_locks_the_check_refuses_the_second_promise(
     seller: Seller, run_together: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announce(seller, units=1)
+    unlocked(monkeypatch, "inventory_stocklevel")
     unlocked(monkeypatch, "inventory_inboundline")
     results, _ = two_want_the_last(seller, run_together, monkeypatch)
     assert sorted(isinstance(result, IntegrityError) for result in results) == [False, True]
     assert PresalePromise.objects.filter(state="active").count() == 1
 
 
-def test_control_without_lock_and_check_the_last_unit_is_promised_twice(
+def test_control_without_locks_and_check_the_last_unit_is_promised_twice(
     seller: Seller, run_together: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coming = announce(seller, units=1)
     with without(walls=["presale_never_oversold"]):
+        unlocked(monkeypatch, "inventory_stocklevel")
         unlocked(monkeypatch, "inventory_inboundline")
         results, _ = two_want_the_last(seller, run_together, monkeypatch)
         assert results == [None, None]
@@ -118,10 +119,10 @@ def goods_meet_a_cancellation(
                 [(seller.shop.pk, refund(told, "refunded"))], actor=PIPELINE, now=clock_now()
             )
 
-    def come() -> Met:
+    def come() -> None:
         assert gap.event("in hand").wait(20)
         try:
-            return arrive(coming, 1)
+            arrive(coming, 1)
         finally:
             gap.happened("met")
 
@@ -136,7 +137,7 @@ def test_goods_for_an_order_that_is_canceled_meanwhile_end_up_free(
     seller: Seller, run_together: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order, results = goods_meet_a_cancellation(seller, run_together, monkeypatch)
-    assert results == [Met(0, 0), None]
+    assert results == [None, None]
     assert order.status == "canceled"
     assert promised(order) == {}
     assert not PresalePromise.objects.filter(state="active").exists()
@@ -150,7 +151,7 @@ def test_control_without_the_order_lock_the_cancellation_is_made_on_an_older_pic
     seller: Seller, run_together: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unlocked(monkeypatch, "orders_salesorder")
-    order, (met, canceled) = goods_meet_a_cancellation(seller, run_together, monkeypatch)
-    assert met == Met(1, 0)
+    order, (come, canceled) = goods_meet_a_cancellation(seller, run_together, monkeypatch)
+    assert come is None
     assert isinstance(canceled, DatabaseError)
     assert order.status == "routed"
