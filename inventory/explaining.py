@@ -22,7 +22,10 @@ REASONS: Final = {
     "opening stock": _("期初库存"), "reserve": _("订单占用"), "ship": _("发货出库"),
     "expired": _("未付款到期释放"), "canceled": _("取消订单释放"), "receive": _("收货"),
     "announce": _("登记到货"), "shortfall": _("少到核销"), "adjust": _("库存调整"),
-    "count": _("盘点差异"), "sheet": _("表格导入"), "transfer": _("调拨"),
+    "changed": _("订单变更释放"), "claw refused": _("回拨被平台拒绝，退回"),
+    "gifts": _("赠品变更"), "in stock": _("预售转现货"), "planned anew": _("预售重新安排"),
+    "shipped elsewhere": _("平台另行发货"), "count": _("盘点差异"), "sheet": _("表格导入"),
+    "transfer": _("调拨"),
 }  # fmt: skip
 """What the ledger's reasons mean; any other is told as it stands."""
 

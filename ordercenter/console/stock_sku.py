@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from channels_sync.models import OutboundMessage
 from inventory import explaining, health
+from inventory.buffers import in_words
 from inventory.models import (
     Account,
     ChannelQuota,
@@ -69,6 +70,26 @@ class Steps:
     @property
     def share(self) -> int:
         return int(self.base * self.percent / 100)
+
+    @property
+    def most(self) -> int:
+        """What the shop's orders could really take."""
+        return self.figure.own + self.figure.free
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether the rules would show more than there is."""
+        return self.figure.units == self.most < self.ruled
+
+    @property
+    def ruled(self) -> int:
+        """What the rules alone would show."""
+        units = self.figure.own + self.share
+        if self.quota is not None:
+            units = max(units + self.quota.plus, self.quota.minimum or 0)
+            if self.quota.maximum is not None:
+                units = min(units, self.quota.maximum)
+        return max(0, units)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +150,7 @@ def _present(request: HttpRequest, sku: Sku, shown: Sequence[facts.Shown]) -> di
         "held": held(request, sku),
         "slices": slices.select_related("shop", "level__virtual_warehouse").order_by("priority"),
         "buffer": buffer,
+        "buffer_words": in_words(buffer) if buffer else "",
         "shown": shown,
         "steps": steps(sku, shown),
         "pushes": pushes(shown),

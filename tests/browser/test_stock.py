@@ -9,7 +9,9 @@ from django.db import transaction
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from inventory.models import Inbound, InboundLine, StockLevel, StockProof
+from inventory import arrivals
+from inventory.models import StockLevel, StockProof
+from ordercenter.core.actor import PIPELINE
 from ordercenter.core.policy import Role
 from tests.browser.conftest import DESK, PHONE, Visitor
 from tests.factories import ShopCredentialFactory, SyncCursorFactory, user_with
@@ -30,12 +32,11 @@ def stocked_seller() -> Seller:
             if units:
                 seller.receive(code, units, place)
     take(seller.shop, draft(line("SOFA", 3)), draft(line("LAMP", 2)), draft(line("RUG")))
-    paper = Inbound.objects.create(
-        number="IN-1", virtual_warehouse=seller.near, created_by="李主管",
-        created_at=timezone.now(), expected_at=timezone.now() + timedelta(days=3),
+    arrivals.announce(
+        seller.near.pk, {seller.skus["VASE"].pk: 120},
+        expected_at=timezone.now() + timedelta(days=3),
+        user=user_with(Role.WAREHOUSE_SUPERVISOR, username="announcer"), actor=PIPELINE,
     )  # fmt: skip
-    InboundLine.objects.create(inbound=paper, sku=seller.skus["VASE"], expected=120)
-    StockLevel.objects.filter(sku=seller.skus["VASE"]).update(inbound=120)
     return seller
 
 

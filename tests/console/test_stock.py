@@ -14,20 +14,22 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from channels_sync.models import PublishedStock
-from inventory import health, replenishing
+from inventory import arrivals, health, replenishing
 from inventory import services as inventory
+from inventory.buffers import compute_buffers
 from inventory.contracts import Demand, StockRequest
 from inventory.explaining import Asked, moved, stories
 from inventory.health import Alarm, Wanted
 from inventory.models import (
-    Inbound,
-    InboundLine,
+    ChannelQuota,
     ReplenishSnooze,
+    SafetyStock,
     StockLevel,
     StockPolicy,
     StockProof,
     VirtualWarehouse,
 )
+from inventory.publishable import publishable
 from ordercenter.audit.models import AuditRecord
 from ordercenter.catalog.models import Sku
 from ordercenter.console.order_stock import lines_with_stock
@@ -80,12 +82,11 @@ def promise(place: VirtualWarehouse, sku: Sku, units: int) -> Any:
 
 
 def announce(place: VirtualWarehouse, sku: Sku, units: int, days: int = 3) -> None:
-    paper = Inbound.objects.create(
-        number=f"IN{sku.pk}", virtual_warehouse=place, created_by="李主管", created_at=NOW(),
-        expected_at=NOW() + timedelta(days=days),
+    boss = user_with(Role.WAREHOUSE_SUPERVISOR, username="announcer")
+    arrivals.announce(
+        place.pk, {sku.pk: units}, expected_at=NOW() + timedelta(days=days), user=boss,
+        actor=PIPELINE,
     )  # fmt: skip
-    InboundLine.objects.create(inbound=paper, sku=sku, expected=units)
-    StockLevel.objects.filter(virtual_warehouse=place, sku=sku).update(inbound=units)
 
 
 def row_of(sku: Sku, **wanted: Any) -> health.SkuRow:
@@ -334,6 +335,24 @@ def test_every_figure_of_a_sku_is_the_sum_of_its_movements(as_role: AsRole) -> N
     text = as_role(Role.WAREHOUSE_SUPERVISOR).get(f"/stock/{sku.pk}/").content.decode()
     assert "与流水不符" in text
     assert "流水合计 30" in text
+
+
+def test_a_shops_figure_is_told_step_by_step(as_role: AsRole) -> None:
+    sku = SkuFactory.create()
+    place = place_in("江苏省", "华东仓")
+    put(place, sku, 30)
+    half, greedy = ListingFactory.create(sku=sku).shop, ListingFactory.create(sku=sku).shop
+    ChannelQuota.objects.create(shop=half, percent=50, plus=-2, maximum=20)
+    ChannelQuota.objects.create(shop=greedy, plus=40)
+    SafetyStock.objects.create(sku=sku, method="units", value=5)
+    compute_buffers()
+    text = as_role(Role.WAREHOUSE_SUPERVISOR).get(f"/stock/{sku.pk}/").content.decode()
+    assert "固定件数，保留 5 件" in text
+    assert "安全 5 = 25 → × 50% = 12 → -2 → 最多 20 = <b>10</b>" in text
+    assert "→ +40 → 不超过可占 30 = <b>30</b>" in text
+    pairs = [(half.pk, sku.pk), (greedy.pk, sku.pk)]
+    told = {one.shop_id: one.units for one in publishable(pairs)}
+    assert told == {half.pk: 10, greedy.pk: 30}
 
 
 def test_any_past_moment_is_derived_from_the_ledger(as_role: AsRole) -> None:
