@@ -1,6 +1,6 @@
 """Tasks, parcels, waybills and stops: each write one verb, under the caller's order lock."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -199,6 +199,45 @@ def stop_parcels(
     if late:
         open_tasks([TaskRequest(order_id, Stage.AFTER_SALES, f"{reason}：包裹已发出")], now=now)
     return Stopped(len(early), len(late))
+
+
+@transaction.atomic
+def take_apart(reasons: Mapping[int, str], *, by: str, now: datetime | None = None) -> int:
+    """Take apart what has not left of these orders' parcels, each for its reason: they are to be
+    planned anew. Return how many.
+
+    Set-wise, and else like ``stop_parcels`` for good. The order rows are locked by the caller.
+    """
+    now = now or clock_now()
+    early = [Parcel.State.PLANNED, Parcel.State.PICKED, Parcel.State.PACKED]
+    parcels = list(
+        Parcel.objects.filter(order_id__in=reasons, state__in=early)
+        .order_by("pk").select_for_update()
+    )  # fmt: skip
+    touched = [p for p in parcels if p.state != Parcel.State.PLANNED]
+    ids = [parcel.pk for parcel in parcels]
+    Parcel.objects.filter(pk__in=ids).update(state=Parcel.State.CANCELED)
+    Parcel.objects.filter(pk__in=[p.pk for p in touched]).update(state=Parcel.State.STOPPED)
+    Waybill.objects.filter(
+        parcel__in=ids, state__in=[Waybill.State.INTENT, Waybill.State.LIVE]
+    ).update(state=Waybill.State.VOID, voided_at=now)
+    StageTask.objects.filter(parcel__in=ids, state=StageTask.State.OPEN).update(
+        state=StageTask.State.WITHDRAWN, done_at=now, done_by="system"
+    )
+    places, done = ParcelStop.Where, ParcelStop.Outcome.STOPPED
+    ParcelStop.objects.bulk_create(
+        _stop(p, reasons[p.order_id], places.BENCH if p in touched else places.BEFORE_PICK, done,
+              by=by, now=now)
+        for p in parcels
+    )  # fmt: skip
+    open_tasks(
+        [
+            TaskRequest(p.order_id, Stage.PUT_BACK, reasons[p.order_id], 0, p.warehouse_id, p.pk)
+            for p in touched
+        ],
+        now=now,
+    )
+    return len(parcels)
 
 
 def _stop(

@@ -44,6 +44,7 @@ from ordercenter.catalog.models import (
     CodeType,
     GiftStrategy,
     Listing,
+    ListingVersion,
     Shop,
     ShopAssignment,
     Sku,
@@ -163,11 +164,19 @@ class BundlePartFactory(DjangoModelFactory[BundlePart]):
 class ListingFactory(DjangoModelFactory[Listing]):
     class Meta:
         model = Listing
+        skip_postgeneration_save = True
 
     shop = factory.SubFactory(ShopFactory)
     code_type = CodeType.OUTER_CODE
     code = factory.Sequence(lambda n: f"CODE-{n}")
     sku = factory.SubFactory(SkuFactory)
+
+    @factory.post_generation
+    def first_version(self: Any, create: bool, extracted: Any, **_: Any) -> None:
+        ListingVersion.objects.create(
+            listing=self, version=self.version, sku=self.sku, bundle=self.bundle,
+            changed_by="somebody", changed_at=timezone.now(),
+        )  # fmt: skip
 
 
 class GiftStrategyFactory(DjangoModelFactory[GiftStrategy]):

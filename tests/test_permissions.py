@@ -36,6 +36,7 @@ from inventory.models import (
     Transfer,
 )
 from ordercenter.audit.models import Action, AuditRecord
+from ordercenter.catalog.models import Bundle
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus, Tier
@@ -165,6 +166,10 @@ def to_a_line(verb: str, expected: Answers, **more: str) -> Door:
 def code_of(world: World) -> str:
     """A code of the own shop, as an address names it."""
     return f"shop={world.shop.pk}&type=outer_code&code=NEW-1"
+
+
+def set_of_one() -> Bundle:
+    return make.BundlePartFactory.create().bundle
 
 
 def fixed(path: str) -> Callable[[World], str]:
@@ -475,6 +480,26 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
                    reason="改期再盘"),
         to_a_paper("count", "no such verb", answers(MOVERS, yes=404)),
     ),
+    "goods/": (Door("list", answers(SUPERVISORS), fixed("/goods/?q=1&gap=cost")),),
+    "goods/bundles/": (Door("list", answers(SUPERVISORS), fixed("/goods/bundles/")),),
+    "goods/bundles/<int:pk>/": (
+        Door("page", answers(SUPERVISORS), lambda _w: f"/goods/bundles/{set_of_one().pk}/"),
+        Door("no such bundle", answers(SUPERVISORS, yes=404), fixed("/goods/bundles/0/")),
+        Door("nothing seen", answers(SUPERVISORS, yes=422),
+             lambda _w: f"/goods/bundles/{set_of_one().pk}/", "post", lambda _w: {"verb": "save"}),
+    ),
+    "goods/sheet/": (
+        Door("page", answers(SUPERVISORS), fixed("/goods/sheet/")),
+        Door("no file", answers(SUPERVISORS, yes=422), fixed("/goods/sheet/"), "post"),
+    ),
+    "goods/sheet/apply/": (
+        Door("nothing seen", answers(SUPERVISORS, yes=422), fixed("/goods/sheet/apply/"), "post"),
+    ),
+    "goods/sheet/<slug:what>.<slug:kind>": (
+        Door("excel", answers(SUPERVISORS), fixed("/goods/sheet/skus.xlsx")),
+        Door("csv", answers(SUPERVISORS), fixed("/goods/sheet/bundles.csv")),
+        Door("no such kind", answers(SUPERVISORS, yes=404), fixed("/goods/sheet/skus.exe")),
+    ),
     "work/": (Door("my tasks", answers(WORKERS, no=404), fixed("/work/")),),
     "work/<int:pk>/": (
         Door("own", answers(OWN_TASK, no=404), lambda w: f"/work/{w.pick.pk}/"),
@@ -729,8 +754,8 @@ MODELS: Final[Mapping[str, Rights]] = {
     "fulfillment.waybill": Rights(SEERS),
     "risk.verdict": Rights(SEERS),
     "audit.auditrecord": Rights(SUPERVISORS | {Role.FINANCE, Role.CEO}),
-    "catalog.sku": Rights(SUPERVISORS, SUPERVISORS),
-    "catalog.bundle": Rights(SUPERVISORS, SUPERVISORS),
+    "catalog.sku": Rights(SUPERVISORS, SUPERVISORS, save=422),
+    "catalog.bundle": Rights(SUPERVISORS, SUPERVISORS, save=422),
     "catalog.listing": Rights(SUPERVISORS, SUPERVISORS, add=False, save=302),
     "catalog.giftstrategy": Rights(SUPERVISORS, SUPERVISORS),
     "catalog.shop": Rights(HEALTH, {Role.IT}, add=False),

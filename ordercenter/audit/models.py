@@ -53,6 +53,7 @@ class Action(models.TextChoices):
     LINE_DROPPED = "line_dropped", _("取消缺货行")
     GIFTS_GIVEN = "gifts_given", _("赠品变更")
     PRESALE_PROMISED = "presale_promised", _("预售承诺")
+    CATALOG_EXPORTED = "catalog_exported", _("导出货品资料")
 
 
 class AuditRecord(models.Model):

@@ -1,8 +1,11 @@
 """What we sell and where: shops, SKUs, bundles, listings, gift strategies."""
 
+import re
 from decimal import Decimal
+from typing import Final
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +22,8 @@ class Channel(models.TextChoices):
     OPENJSON = "openjson", _("通用 JSON 接口")
     FILE = "file", _("表格导入")
 
+
+COLOR_HEX: Final = re.compile(r"#[0-9A-F]{6}")
 
 NUMBER_PREFIX = {
     Channel.TAOBAO: "TB",
@@ -131,6 +136,20 @@ class Sku(models.Model):
     def __str__(self) -> str:
         return f"{self.code} {self.name}"
 
+    def clean(self) -> None:
+        self.color_hex = self.color_hex.strip().upper()
+        problems = {}
+        if self.color_hex and not COLOR_HEX.fullmatch(self.color_hex):
+            problems["color_hex"] = _("色值应为 #RRGGBB，例如 #C0392B")
+        # Nothing said yet is no text but the database's own default.
+        picture = self.picture if isinstance(self.picture, str) else ""
+        if picture and not picture.startswith("https://"):
+            problems["picture"] = _("主图地址应以 https:// 开头")
+        if _is_new(self) and Bundle.objects.filter(code=self.code).exists():
+            problems["code"] = _("已有组合装用这个编码，请换一个：一个编码只能指一样东西")
+        if problems:
+            raise ValidationError(problems)
+
 
 class SkuPrice(models.Model):
     """What a SKU is worth from one moment on, and until another (or for good).
@@ -180,6 +199,15 @@ class Bundle(models.Model):
     def __str__(self) -> str:
         return f"{self.code} {self.name}"
 
+    def clean(self) -> None:
+        if _is_new(self) and Sku.objects.filter(code=self.code).exists():
+            raise ValidationError({"code": _("已有货品用这个编码，请换一个：组合装不能包含它自己")})
+
+
+def _is_new(row: Sku | Bundle) -> bool:
+    """Whether its code is new: an old row may stay as it is."""
+    return not type(row).objects.filter(pk=row.pk, code=row.code).exists()
+
 
 class BundlePart(models.Model):
     """So many pieces of a SKU in one bundle."""
@@ -198,6 +226,10 @@ class BundlePart(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sku} × {self.quantity}"
+
+    def clean(self) -> None:
+        if self.sku_id and Bundle.objects.filter(code=self.sku.code).exists():
+            raise ValidationError({"sku": _("这个编码是组合装，组合装里不能再放组合装")})
 
 
 class CodeType(models.TextChoices):

@@ -1,10 +1,10 @@
 """What the pages of the listings show, and how they name a code and what it may stand for."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from django.db.models import Q
 from django.http import QueryDict
@@ -13,12 +13,12 @@ from django.utils.http import urlencode
 
 from fulfillment.models import Stage
 from fulfillment.services import clocks
-from ordercenter.audit.models import AuditRecord
 from ordercenter.catalog.matching import Matcher, Proposal
-from ordercenter.catalog.models import Bundle, CodeType, Listing, Shop, Sku
+from ordercenter.catalog.models import Bundle, CodeType, Listing, ListingVersion, Shop, Sku
 from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.pipeline import unmapped
 from ordercenter.pipeline.mapping import LONGEST_CODE, wanted_of
+from ordercenter.pipeline.rereading import Blast, Changed, look
 from ordercenter.pipeline.unmapped import ShopCount, UnmappedCode, Wish
 
 MOST_PAGES: Final = 100
@@ -240,44 +240,53 @@ def offers_of(code: UnmappedCode | None) -> list[Proposal]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry in the history of a listing."""
+    """One version of a listing, beside what it stood for before."""
 
     at: datetime
     who: str
     reason: str
-    version: int | None
+    version: int
     before: str
     after: str
+    key: str
+    """What it stood for, as an address says it."""
+    is_now: bool
+    """It stands for the same at present."""
 
 
 def history_of(listing: Listing) -> list[Change]:
     """Who made it stand for what and when, newest first."""
     rows = list(
-        AuditRecord.objects.filter(
-            object_type="listing",
-            object_id=listing.pk,
-            change__has_any_keys=["version", "sku", "bundle"],
-        ).order_by("-pk")[:MOST_HISTORY]
-    )
-    skus = _names(Sku, [row.change.get("sku") for row in rows])
-    bundles = _names(Bundle, [row.change.get("bundle") for row in rows])
-
-    def name(row: AuditRecord, at: int) -> str:
-        sku, bundle = (row.change.get(kind, [None, None])[at] for kind in ("sku", "bundle"))
-        return skus.get(sku, "") or bundles.get(bundle, "")
-
-    return [
-        Change(
-            row.created_at, row.actor_name, row.reason,
-            row.change.get("version", [None, None])[1], name(row, 0), name(row, 1),
-        )
-        for row in rows
-    ]  # fmt: skip
+        ListingVersion.objects.filter(listing=listing)
+        .select_related("sku", "bundle").order_by("-version")[: MOST_HISTORY + 1]
+    )  # fmt: skip
+    found = []
+    for at, row in enumerate(rows[:MOST_HISTORY]):
+        before = _code(rows[at + 1]) if at + 1 < len(rows) else ""
+        key = f"sku:{row.sku_id}" if row.sku_id else f"bundle:{row.bundle_id}"
+        is_now = (row.sku_id, row.bundle_id) == (listing.sku_id, listing.bundle_id)
+        found.append(
+            Change(row.changed_at, row.changed_by, row.reason, row.version, before, _code(row),
+                   key, is_now)
+        )  # fmt: skip
+    return found
 
 
-def _names(model: type[Sku] | type[Bundle], pairs: Collection[Any]) -> dict[int, str]:
-    wanted = {pk for pair in pairs if pair for pk in pair if isinstance(pk, int)}
-    return dict(model._default_manager.filter(pk__in=wanted).values_list("pk", "code"))
+def _code(row: ListingVersion) -> str:
+    target = row.sku or row.bundle
+    return target.code if target else ""
+
+
+def blast_of(wishes: Sequence[Wish]) -> Blast:
+    """What the wishes would do to open orders that were read before."""
+    keys = [wish.key for wish in wishes]
+    return look(Changed(keys, targets={wish.key: wish.target for wish in wishes}))
+
+
+def left_behind(asked: Asked) -> Blast | None:
+    """Open orders that were read by a listing as it was; None where there are none."""
+    found = look(Changed([(asked.shop.pk, asked.kind, asked.code)]))
+    return found if found.is_any else None
 
 
 def shops_to_map() -> Sequence[Shop]:

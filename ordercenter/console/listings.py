@@ -21,6 +21,8 @@ from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can, allows
 from ordercenter.pipeline import unmapped
 from ordercenter.pipeline.mapping import Mapped, map_codes
+from ordercenter.pipeline.recoding import Recoded, recode
+from ordercenter.pipeline.rereading import Changed
 from ordercenter.pipeline.unmapped import Wish
 
 READERS: Final = (Can.VIEW_HEALTH, Can.EDIT_MAPPING)
@@ -89,7 +91,7 @@ def accept(request: HttpRequest) -> HttpResponse:
 
 def told_of(done: Mapped) -> str:
     """What a mapping came to, in words."""
-    if not done.made and not done.changed:
+    if not done.made and not done.changed and not done.recoded.orders:
         return _("没有要改的：%(n)d 个编码已是如此") % {"n": done.unchanged}
     said = []
     if done.made:
@@ -97,7 +99,15 @@ def told_of(done: Mapped) -> str:
     if done.changed:
         said.append(_("修改 %(n)d 个") % {"n": done.changed})
     going = _("%(n)d 张等待的订单自动继续") % {"n": done.goes_on}
-    return "，".join(said) + "；" + (going if done.goes_on else _("没有订单在等待"))
+    said = ["，".join(said), going if done.goes_on else _("没有订单在等待")]
+    return "；".join(one for one in (*said, recoded_words(done.recoded)) if one)
+
+
+def recoded_words(done: Recoded) -> str:
+    """How many open orders were read again; empty where none was."""
+    if done.goes_on:
+        return _("已改写 %(n)d 张在途订单，其余由后台继续") % {"n": done.orders}
+    return _("已改写 %(n)d 张在途订单") % {"n": done.orders} if done.orders else ""
 
 
 def to_queue(done: Mapped, *, shop: int = 0) -> HttpResponse:
@@ -117,6 +127,8 @@ def map_page(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _draw_code(request, asked, told)
     try:
+        if told.get("verb") == "recode":
+            return _recode(request, asked)
         done = _map(request, asked)
     except InvalidInput as refusal:
         return _draw_code(request, asked, told, status=refusal.http_status, error=str(refusal))
@@ -140,8 +152,18 @@ def _map(request: HttpRequest, asked: facts.Asked) -> Mapped:
         title=waiting.title if waiting else "",
     )  # fmt: skip
     return map_codes(
-        [wish], user=me(request), actor=Actor.of(request), reason=reason or CHOSEN
+        [wish], user=me(request), actor=Actor.of(request), reason=reason or CHOSEN,
+        recode=request.POST.get("scope") == "open",
     )  # fmt: skip
+
+
+def _recode(request: HttpRequest, asked: facts.Asked) -> HttpResponse:
+    """Read the orders again that were read by an older version of this listing."""
+    reason = checked_reason(request.POST.get("reason", ""))
+    key = (asked.shop.pk, asked.kind, asked.code)
+    done = recode(Changed([key]), user=me(request), actor=Actor.of(request), reason=reason)
+    messages.success(request, recoded_words(done) or _("没有要改写的订单"))
+    return HttpResponseRedirect(facts.address_of(*key))
 
 
 def _draw_code(
@@ -154,6 +176,7 @@ def _draw_code(
 ) -> HttpResponse:
     listing, waiting = facts.listing_of(asked), facts.waiting_of(asked)
     choice, current = facts.choice_of(told.get("to", "")), facts.current_of(listing)
+    wishes = [_wish(asked, choice.key)] if choice else []
     context = {
         "asked": asked,
         "listing": listing,
@@ -163,7 +186,9 @@ def _draw_code(
         "search": told.get("q", "")[:60].replace("\0", ""),
         "found": facts.find_choices(told.get("q", "")),
         "choice": choice,
-        "effects": choice and unmapped.effects([_wish(asked, choice.key)]),
+        "effects": unmapped.effects(wishes) if wishes else None,
+        "blast": facts.blast_of(wishes) if listing and wishes else None,
+        "old": facts.left_behind(asked) if listing and not wishes else None,
         "is_same": bool(choice and current and choice.key == current.key),
         "history": facts.history_of(listing) if listing and _may_look_back(request) else None,
         "may_edit": allows(request.user, Can.EDIT_MAPPING),

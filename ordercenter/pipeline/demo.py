@@ -29,6 +29,7 @@ from ordercenter.catalog.models import (
     ShopAssignment,
     Sku,
 )
+from ordercenter.catalog.versions import keep_versions
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.policy import Role
@@ -184,6 +185,10 @@ def _listings(
         ],
         ignore_conflicts=True,
     )  # fmt: skip
+    fresh = Listing.objects.filter(shop=shop, versions=None)
+    keep_versions(
+        fresh.values_list("pk", "version", "sku_id", "bundle_id"), actor=ACTOR, reason="demo"
+    )
 
 
 def _partners(seller: Seller, sandbox_url: str) -> None:

@@ -19,7 +19,8 @@ from inventory.models import VirtualWarehouse, Warehouse
 from inventory.selectors import SourceMap
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import Entry, record_many
-from ordercenter.catalog.models import CodeType, Listing, Shop, Sku
+from ordercenter.catalog.models import Bundle, CodeType, Listing, Shop, Sku
+from ordercenter.catalog.versions import keep_versions
 from ordercenter.core.actor import Actor
 from ordercenter.core.errors import InvalidInput
 from ordercenter.pipeline.drafts import clean
@@ -72,6 +73,8 @@ def _fitting(catalog: Catalog, codes: Iterable[str]) -> list[str]:
 
 def _missing_skus(codes: Collection[str]) -> list[str]:
     there = set(Sku.objects.filter(code__in=codes).values_list("code", flat=True))
+    # A bundle's code names the bundle: orders for it wait until somebody maps it (BS04).
+    there |= set(Bundle.objects.filter(code__in=codes).values_list("code", flat=True))
     return [code for code in codes if code not in there]
 
 
@@ -103,6 +106,9 @@ def create_missing(
     )
     ids = dict(Sku.objects.filter(code__in=codes).values_list("code", "pk"))
     listings = _tie(shop, ids)
+    keep_versions(
+        [(row.pk, row.version, row.sku_id, None) for row in listings], actor=actor, reason=REASON
+    )
     record_many(
         [
             Entry(Action.CATALOG_CHANGED, "sku", ids[code], {"code": [None, code]}, REASON)

@@ -1,12 +1,13 @@
 """Tying a shop's codes to what we stock: by a person, or by a rule a person switched on.
 
 A listing counts for what comes from now on and for what still waits. Lines that were mapped
-before keep what they were mapped to, and the version they were mapped by.
+before keep what they were mapped to, and the version they were mapped by, unless somebody asks
+for them to be read again.
 """
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,13 +20,17 @@ from ordercenter.audit.models import Action
 from ordercenter.audit.services import Entry, record_many
 from ordercenter.catalog.matching import Matcher, Wanted
 from ordercenter.catalog.models import Bundle, CodeType, Listing, Sku
+from ordercenter.catalog.selectors import MAPPING_LOCK
+from ordercenter.catalog.versions import keep_versions
 from ordercenter.core.actor import Actor
 from ordercenter.core.bulk import update_rows
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
-from ordercenter.pipeline import jobs, unmapped
+from ordercenter.pipeline import jobs, recoding, unmapped
 from ordercenter.pipeline.drafts import clean
+from ordercenter.pipeline.recoding import Recoded
+from ordercenter.pipeline.rereading import Changed
 from ordercenter.pipeline.unmapped import UnmappedCode, Wish
 
 logger = logging.getLogger(__name__)
@@ -55,18 +60,30 @@ class Mapped:
     """Listings that said so already: a second click, the same file again."""
     goes_on: int = 0
     """Held orders that it set free; the oldest have gone on already."""
+    recoded: Recoded = field(default_factory=Recoded)
+    """Open orders that were read again, where that was asked for."""
 
 
 def map_codes(
-    wishes: Sequence[Wish], *, user: AbstractBaseUser, actor: Actor, reason: str
+    wishes: Sequence[Wish],
+    *,
+    user: AbstractBaseUser,
+    actor: Actor,
+    reason: str,
+    recode: bool = False,
 ) -> Mapped:
     """Make the listings say what the wishes say, all of them or none. Right: EDIT_MAPPING.
 
-    Orders that waited for nothing else go on. Safe to repeat. Raises StaleListing when one was
+    Orders that waited for nothing else go on. With ``recode`` the open orders that were read by
+    these listings are read again, unless packed. Safe to repeat. Raises StaleListing when one was
     changed after the wish was made, InvalidInput for a target nothing may be mapped to.
     """
     require(user, Can.EDIT_MAPPING)
-    return _map(wishes, actor=actor, reason=reason)
+    done = _map(wishes, actor=actor, reason=reason)
+    if not recode:
+        return done
+    changed = Changed([wish.key for wish in wishes])
+    return replace(done, recoded=recoding.recode(changed, user=user, actor=actor, reason=reason))
 
 
 def map_exact(*, now: datetime | None = None) -> str:
@@ -120,8 +137,15 @@ def wish_for(code: UnmappedCode, kind: str, pk: int) -> Wish:
 def _map(wishes: Sequence[Wish], *, actor: Actor, reason: str) -> Mapped:
     with transaction.atomic():
         _check(wishes)
+        if any(wish.seen_version for wish in wishes):
+            _stand_alone()
         made = _insert(wishes)
         changed = _change([w for w in wishes if w.key not in made])
+        keep_versions(
+            [(made[w.key], 1, *w.target) for w in wishes if w.key in made]
+            + [(row.pk, row.version + 1, *wish.target) for row, wish in changed],
+            actor=actor, reason=reason,
+        )  # fmt: skip
         record_many(
             [_entry(made[w.key], w, None, reason) for w in wishes if w.key in made]
             + [_entry(row.pk, wish, row, reason) for row, wish in changed],
@@ -133,6 +157,12 @@ def _map(wishes: Sequence[Wish], *, actor: Actor, reason: str) -> Mapped:
         _let_go_on()
     unchanged = len(wishes) - len(made) - len(changed)
     return Mapped(len(made), len(changed), unchanged, goes_on)
+
+
+def _stand_alone() -> None:
+    """Wait until no batch of orders is being read by the listings as they are."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAPPING_LOCK])
 
 
 def _let_go_on() -> None:

@@ -4,12 +4,9 @@ A table is read as a whole, judged row by row, and changes nothing until somebod
 would do. What is applied is what was seen: a listing changed in between refuses all of it.
 """
 
-import csv
-import io
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -17,19 +14,11 @@ from django.db import connection
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-from channels_sync.sheets.cells import quoted, unquoted
-from channels_sync.sheets.rows import Dialect, SheetError
-from channels_sync.sheets.rows import rows as csv_rows
-from channels_sync.sheets.xlsx_reading import (
-    SheetForbidden,
-    SheetTooBig,
-    is_workbook,
-    workbook_rows,
-)
+from channels_sync.sheets.rows import Dialect
 from channels_sync.sheets.xlsx_writing import Column, workbook
 from ordercenter.catalog.matching import Matcher, Proposal, fold
 from ordercenter.catalog.models import Bundle, CodeType, Shop, Sku
-from ordercenter.core.errors import InvalidInput
+from ordercenter.pipeline import tables
 from ordercenter.pipeline.mapping import MOST_AT_ONCE, code_problem, wanted_of
 from ordercenter.pipeline.unmapped import UnmappedCode, Wish, queue
 
@@ -44,16 +33,6 @@ COLUMNS: Final = (
     Column("建议货品编码", 22), Column("建议依据", 44), Column(TITLE, 48), Column("等待订单", 10),
     Column("等待金额", 14),
 )  # fmt: skip
-MAX_BYTES: Final = 8 * 1024 * 1024
-"""The most an upload may have, and a CSV file may unpack to."""
-
-
-class FileTooBig(InvalidInput):
-    http_status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-
-
-class FileForbidden(InvalidInput):
-    http_status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 class Outcome(TextChoices):
@@ -130,53 +109,20 @@ def as_workbook(*, shop_id: int = 0) -> bytes:
 
 
 def as_csv(*, shop_id: int = 0) -> bytes:
-    """UTF-8 with the mark Excel knows it by; codes it would rewrite carry an apostrophe."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow([column.name for column in COLUMNS])
-    writer.writerows([quoted(cell) for cell in row] for row in table(shop_id=shop_id))
-    return out.getvalue().encode("utf-8-sig")
+    return tables.as_csv(COLUMNS, table(shop_id=shop_id))
 
 
 # --- in -------------------------------------------------------------------------------------------
 
 
 def read(path: Path, dialect: Dialect) -> list[Row]:
-    """Read a filled table, CSV or .xlsx by its bytes. Nothing is kept.
-
-    Raises InvalidInput with the row that is wrong, FileTooBig and FileForbidden.
-    """
-    try:
-        with path.open("rb") as stream:
-            binary = is_workbook(stream)
-        if binary:
-            header, body = workbook_rows(path, max_rows=MOST_AT_ONCE)
-            return _rows(header, body, str)
-        with csv_rows(path, dialect) as (header, body):
-            return _rows(header, body, unquoted)
-    except SheetTooBig as error:
-        raise FileTooBig(what=str(error)) from error
-    except SheetForbidden as error:
-        raise FileForbidden(what=str(error)) from error
-    except SheetError as error:
-        raise InvalidInput(what=str(error)) from error
-
-
-def _rows(
-    header: Sequence[str], body: Iterable[tuple[int, list[str]]], plain: Callable[[str], str]
-) -> list[Row]:
-    if missing := [name for name in NEEDED if name not in header]:
-        raise InvalidInput(
-            what=f"表头缺少列：{'、'.join(missing)}；请用下载的表格填写，并检查分隔符与编码"
-        )
+    """Read a filled table. Raises as ``tables.table_of`` does."""
+    header, body = tables.table_of(path, dialect, most=MOST_AT_ONCE)
+    tables.need(header, NEEDED)
     at = {name: header.index(name) for name in (*NEEDED, TITLE) if name in header}
     found: list[Row] = []
     for number, cells in body:
-        if len(cells) != len(header):
-            raise InvalidInput(what=f"第 {number} 行有 {len(cells)} 列，表头有 {len(header)} 列")
-        if len(found) == MOST_AT_ONCE:
-            raise InvalidInput(what=f"超过 {MOST_AT_ONCE} 行，请拆成几个文件")
-        told = {name: plain(cells[place]) for name, place in at.items()}
+        told = {name: cells[place] for name, place in at.items()}
         found.append(
             Row(
                 number, told[SHOP].strip(), told[KIND].strip(), told[CODE], told[FILLED].strip(),

@@ -15,16 +15,15 @@ from django.db import connection
 from fulfillment import services as fulfillment
 from fulfillment.models import Stage
 from inventory import services as inventory
-from inventory.contracts import Buyer, Cap, Demand, Grant, StockRequest
+from inventory.contracts import Demand, Grant, StockRequest
 from inventory.selectors import SourceMap
-from ordercenter.catalog.selectors import Shelf
+from ordercenter.catalog.selectors import Priced, Shelf
 from ordercenter.core.actor import Actor, ActorKind
 from ordercenter.core.live import announce
 from ordercenter.core.money import share_out
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline import promises
-from ordercenter.pipeline.movable import immovable
 from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
 from risk import services as risk
 from risk.contracts import Finding, Subject, SubjectLine
@@ -96,7 +95,7 @@ def map_lines(works: Sequence[Work], shelf: Shelf) -> None:
         if not work.lines:
             work.hold(_hold(HoldKind.INCOMPLETE, "no_lines", "2", "订单没有商品行"))
             continue
-        problems = [p for line in list(work.lines) if (p := _map_line(work, line, shelf))]
+        problems = [p for line in list(work.lines) if (p := tie_line(work, line, shelf))]
         if problems:
             words = "商品未匹配：" + "、".join(problems)
             work.hold(_hold(HoldKind.UNMAPPED, "unmapped", "2", words, codes=problems))
@@ -114,8 +113,8 @@ def _has_unmapped(work: Work) -> bool:
     )
 
 
-def _map_line(work: Work, line: Line, shelf: Shelf) -> str:
-    """Tie one line; return what is wrong with it in words, empty when it is tied."""
+def tie_line(work: Work, line: Line, shelf: Shelf) -> str:
+    """Tie one line, a bundle with its parts; return what is wrong in words, empty when tied."""
     if not line.is_unmapped:
         return ""
     found = shelf.find(work.shop_id, line.platform_sku_id, line.outer_code)
@@ -124,8 +123,8 @@ def _map_line(work: Work, line: Line, shelf: Shelf) -> str:
         return f"{code}"
     if found.conflict:
         return f"{line.outer_code}（平台 SKU 与商家编码指向不同货品）"
-    if found.bundle_id and not shelf.parts(found.bundle_id):
-        return f"{line.outer_code}（组合装没有组成）"
+    if problem := shelf.problem(found.bundle_id):
+        return f"{line.outer_code or line.platform_sku_id}（{problem}）"
     line.sku_id, line.bundle_id = found.sku_id, found.bundle_id
     line.listing_version, line.mapped_now = found.version, True
     if found.bundle_id:
@@ -136,11 +135,11 @@ def _map_line(work: Work, line: Line, shelf: Shelf) -> str:
 def _explode(work: Work, line: Line, shelf: Shelf) -> None:
     """Add the parts of a bundle line, its money shared out over them exactly to the fen."""
     parts = shelf.parts(line.bundle_id)
-    amounts = share_over_parts(line.amount, [price * count for _, count, price in parts])
+    amounts = share_over_parts(line.amount, [part.weight(work.placed_at) for part in parts])
     ids = new_lines(len(parts))
     next_no = max(other.line_no for other in work.lines) + 1
-    for index, (sku_id, count, _) in enumerate(parts):
-        quantity = count * line.quantity
+    for index, part in enumerate(parts):
+        quantity = part.pieces * line.quantity
         work.lines.append(
             Line(
                 id=ids[index],
@@ -154,7 +153,7 @@ def _explode(work: Work, line: Line, shelf: Shelf) -> None:
                 amount=amounts[index],
                 is_gift=line.is_gift,
                 bundle_line_id=line.id,
-                sku_id=sku_id,
+                sku_id=part.sku_id,
                 listing_version=line.listing_version,
                 fresh=True,
             )
@@ -177,11 +176,9 @@ def give_back(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: d
         return
     skus = {line.sku_id for work in works for line in work.lines if line.sku_id}
     inventory.lock_ahead([work.id for work in changed], sources.all, skus)
+    routed = {work.id: work.reason for work in changed if S.ROUTED.value in work.passed}
+    fulfillment.take_apart(routed, by=actor.name, now=now)
     for work in changed:
-        if S.ROUTED.value in work.passed:
-            fulfillment.stop_parcels(
-                work.id, reason=work.reason, by=actor.name, now=now, final=True
-            )
         work.source_id = None
     inventory.release([work.id for work in changed], reason="changed", actor=actor, now=now)
 
@@ -202,16 +199,13 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
             shop_id=w.shop_id,
             is_paid=w.is_paid,
             currency=w.currency,
-            buyer=Buyer(w.evidence.buyer, w.evidence.address, w.evidence.ip),
         )
         for w in wanting
     ]
     if not requests:
         return
     all_new = all(w.fresh for w in wanting)
-    grants = inventory.reserve_many(
-        requests, actor=actor, now=now, new_orders=all_new, immovable=immovable
-    )
+    grants = inventory.reserve_many(requests, actor=actor, now=now, new_orders=all_new)
     codes = _sku_codes(grants)
     for work, grant in zip(wanting, grants, strict=True):
         if grant.granted:
@@ -219,32 +213,13 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
             work.unhold(HoldKind.SHORTAGE, "库存已占用")
             work.must_judge = True
             work.move(S.RESERVED)
-            if grant.clawed:
-                work.flags.append("clawed_back")
             continue
-        if grant.capped:
-            work.hold(_capped(grant.capped, codes))
-            continue
-        work.unhold(HoldKind.SHORTAGE, "已付款，改按缺货处理", code="capped")
         work.left = dict(grant.seen or {})
         said = "、".join(
             f"{codes[s.sku_id]} 需 {s.wanted} 件，可用 {s.available} 件" for s in grant.shortages
         )
-        if work.short_because:
-            said = f"{said}（{work.short_because}）"
         short = [[codes[s.sku_id], s.wanted, s.available] for s in grant.shortages]
         work.hold(_hold(HoldKind.SHORTAGE, "shortage", "2", f"缺货：{said}", short=short))
-
-
-CAPPED_BY: Final = {"buyer": "同一买家", "address": "同一收货地址", "ip": "同一 IP"}
-
-
-def _capped(cap: Cap, codes: Mapping[int, str]) -> HoldDraft:
-    words = (
-        f"未付款，暂不占用：{CAPPED_BY[cap.kind]}未付款已占 {codes[cap.sku_id]} {cap.held} 件，"
-        f"本单 {cap.wanted} 件，上限 {cap.limit} 件；付款后再占"
-    )
-    return _hold(HoldKind.SHORTAGE, "capped", "1", words, by=cap.kind, sku=codes[cap.sku_id])
 
 
 def _wants_stock(work: Work) -> bool:
@@ -274,7 +249,6 @@ def unpaid_minutes() -> dict[int, int]:
 
 def _sku_codes(grants: Sequence[Grant]) -> dict[int, str]:
     wanted = {s.sku_id for grant in grants for s in grant.shortages}
-    wanted |= {grant.capped.sku_id for grant in grants if grant.capped}
     if not wanted:
         return {}
     with connection.cursor() as cursor:
@@ -375,19 +349,20 @@ def _rule_hold(finding: Finding) -> HoldDraft:
     )
 
 
-def _subject(work: Work, prices: Mapping[int, tuple[str, Decimal, str, bool]]) -> Subject:
+def _subject(work: Work, prices: Mapping[int, Priced]) -> Subject:
     lines = []
     for line in work.goods:
         assert line.sku_id is not None
-        code, price, currency, sku_is_gift = prices[line.sku_id]
-        free = line.is_gift or (sku_is_gift and not line.amount)
+        priced = prices[line.sku_id]
+        price = priced.at(work.placed_at)
+        free = line.is_gift or (priced.is_gift and not line.amount)
         lines.append(
             SubjectLine(
                 sku_id=line.sku_id,
-                sku_code=code,
+                sku_code=priced.code,
                 quantity=line.quantity,
                 amount=line.amount,
-                base_price=price if currency == work.currency and price else None,
+                base_price=price if priced.currency == work.currency and price else None,
                 is_gift=free,
                 available=work.left.get(line.sku_id) if work.source_id is None else None,
             )

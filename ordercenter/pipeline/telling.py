@@ -20,7 +20,7 @@ from fulfillment import services as fulfillment
 from fulfillment.models import Parcel, ParcelLine, RefundRequest, Stage, Waybill
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import record
-from ordercenter.catalog.models import BundlePart, Channel
+from ordercenter.catalog.models import Channel
 from ordercenter.core.actor import PIPELINE, Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound
@@ -96,17 +96,12 @@ def _sets(inside: Sequence[ParcelLine]) -> dict[int, int]:
     if not parts:
         return {}
     bundles = OrderLine.objects.in_bulk({row.line.bundle_line_id for row in parts})
-    pieces: Mapping[tuple[int, int], int] = {
-        (bundle, sku): count
-        for bundle, sku, count in BundlePart.objects.filter(
-            bundle__in={line.bundle_id for line in bundles.values()}
-        ).values_list("bundle_id", "sku_id", "quantity")
-    }
     found = {}
     for row in parts:
         bundle = bundles[row.line.bundle_line_id or 0]
-        each = pieces.get((bundle.bundle_id or 0, row.sku_id), 1)
-        found[row.pk] = min(bundle.quantity, -(-row.quantity // each))
+        # By the lines, as the bundle was when it was taken apart; it may be made of others now.
+        each = row.line.quantity // bundle.quantity
+        found[row.pk] = min(bundle.quantity, -(-row.quantity // max(each, 1)))
     return found
 
 

@@ -19,7 +19,7 @@ PER_PAGE: Final = 50
 
 # What every line still stands for nothing would stand for. The reading is that of
 # ``catalog.selectors.Shelf``: by the platform's SKU id first, two codes that disagree are nobody's
-# guess, a bundle without parts is no goods.
+# guess, a bundle without parts or with one that is switched off is no goods.
 _FOUND: Final = """
     wish AS (
         SELECT * FROM unnest(%(shops)s::bigint[], %(types)s::text[], %(codes)s::text[],
@@ -63,6 +63,9 @@ _FOUND: Final = """
                     WHEN CASE WHEN has_id THEN id_bundle ELSE code_bundle END IS NOT NULL
                          AND NOT EXISTS (SELECT 1 FROM catalog_bundlepart p WHERE p.bundle_id =
                              CASE WHEN has_id THEN id_bundle ELSE code_bundle END) THEN 'empty'
+                    WHEN EXISTS (SELECT 1 FROM catalog_bundlepart p JOIN catalog_sku k
+                             ON k.id = p.sku_id AND NOT k.is_active WHERE p.bundle_id =
+                             CASE WHEN has_id THEN id_bundle ELSE code_bundle END) THEN 'broken'
                     ELSE '' END AS problem
         FROM stands
     ), line AS (
@@ -189,7 +192,8 @@ class UnmappedCode:
     platform_sku_id: str
     outer_code: str
     problem: str
-    """missing; conflict: its two codes name different goods; empty: a bundle without parts."""
+    """missing; conflict: its two codes name different goods; empty: a bundle without parts;
+    broken: a bundle with a part that is switched off."""
     title: str
     orders: int
     pieces: int

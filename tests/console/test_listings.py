@@ -216,7 +216,8 @@ def test_a_change_needs_a_reason_and_shows_what_it_leaves_alone(
     take_one(seller.shop, draft(line("SOFA", 3)))
     key = f"sku:{seller.skus['RUG'].pk}"
     preview = text(client.get("/listings/map/", page_of("SOFA", seller, to=key)))
-    assert "1 单 3 件" in preview
+    assert "1 单 ¥300.00" in preview
+    assert "同时改写 1 张未打包的在途订单" in preview
     change = page_of("SOFA", seller, to=key, version="1")
     refused = client.post("/listings/map/", change | {"reason": "改错"})
     assert refused.status_code == 422
@@ -226,6 +227,33 @@ def test_a_change_needs_a_reason_and_shows_what_it_leaves_alone(
     history = text(client.get("/listings/map/", page_of("SOFA", seller)))
     assert "第 2 版</b> SOFA → RUG boss：厂家换了编码" in history
     assert SalesOrder.objects.get().lines.get().sku == seller.skus["SOFA"]
+    assert "恢复第 1 版，先看影响" in history
+    assert "按现在的对应关系改写这 1 单" in history
+    again = page_of("SOFA", seller, verb="recode", reason="厂家换了编码")
+    assert client.post("/listings/map/", again).status_code == 302
+    assert promised(SalesOrder.objects.get()) == {"RUG": 3}
+    assert "仍按旧版本" not in text(client.get("/listings/map/", page_of("SOFA", seller)))
+
+
+def test_open_orders_are_read_again_when_that_is_chosen_and_an_old_version_put_back(
+    as_role: AsRole, seller: Seller
+) -> None:
+    client = as_role(BOSS)
+    order = take_one(seller.shop, draft(line("SOFA", 3)))
+    to = {name: f"sku:{seller.skus[name].pk}" for name in ("RUG", "SOFA")}
+    change = page_of("SOFA", seller, to=to["RUG"], version="1", reason="厂家换了编码", scope="open")
+    client.post("/listings/map/", change)
+    assert promised(order) == {"RUG": 3}
+    preview = text(client.get("/listings/map/", page_of("SOFA", seller, to=to["SOFA"])))
+    assert 'name="version" value="2"' in preview
+    assert re.search(r"SOFA</b> 棉麻靠垫\d+</td><td class=\"figure\">0</td>", preview)
+    client.post("/listings/map/", change | {"to": to["SOFA"], "version": "2"})
+    assert promised(order) == {"SOFA": 3}
+    listing = Listing.objects.get(code="SOFA")
+    told = listing.versions.values_list("version", "sku__code", "reason")
+    assert list(told) == [
+        (3, "SOFA", "厂家换了编码"), (2, "RUG", "厂家换了编码"), (1, "SOFA", ""),
+    ]  # fmt: skip
 
 
 def test_who_looked_at_an_older_version_is_refused_and_keeps_what_he_typed(
@@ -243,8 +271,8 @@ def test_who_looked_at_an_older_version_is_refused_and_keeps_what_he_typed(
 
 
 def test_history_is_for_who_reads_the_audit(as_role: AsRole, seller: Seller) -> None:
-    assert "改动记录" in text(as_role(Role.CEO).get("/listings/map/", page_of("SOFA", seller)))
-    assert "改动记录" not in text(as_role(Role.IT).get("/listings/map/", page_of("SOFA", seller)))
+    assert "版本记录" in text(as_role(Role.CEO).get("/listings/map/", page_of("SOFA", seller)))
+    assert "版本记录" not in text(as_role(Role.IT).get("/listings/map/", page_of("SOFA", seller)))
 
 
 def test_two_codes_that_disagree_lead_to_both(as_role: AsRole, seller: Seller) -> None:

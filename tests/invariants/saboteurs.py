@@ -20,6 +20,7 @@ from inventory import arrivals, transfers
 from inventory import services as inventory
 from inventory.contracts import Demand, StockRequest
 from inventory.models import ClawBack, Reservation, StockLevel, StockSlice, Transfer
+from ordercenter.catalog.models import Listing, Sku
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.models import OrderHold, SalesOrder
@@ -735,6 +736,13 @@ def units_are_taken_back_for_an_order_that_holds_none(world: World) -> Named:
     return "claw_back", claw.pk
 
 
+def a_listing_changes_without_a_version(world: World) -> Named:
+    listing = Listing.objects.filter(shop=world.shop, sku__isnull=False).order_by("pk")[0]
+    other = Sku.objects.exclude(pk=listing.sku_id).order_by("pk")[0]
+    sql("UPDATE catalog_listing SET sku_id = %s WHERE id = %s", other.pk, listing.pk)
+    return "listing", listing.pk
+
+
 OVERSOLD: Final = (
     ("inventory_stocklevel", "never_oversold"),
     ("inventory_stocklevel", "slices_fit"),
@@ -826,6 +834,7 @@ SABOTEURS: Final = (
     Saboteur("A1", an_order_moves_without_a_record),
     Saboteur("A1", a_field_changes_without_a_record),
     Saboteur("A1", a_record_has_no_author, through=[AUDIT]),
+    Saboteur("C1", a_listing_changes_without_a_version),
     Saboteur("W1", a_trigger_is_switched_off),
     Saboteur("W1", a_constraint_is_dropped),
 )

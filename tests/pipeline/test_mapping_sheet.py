@@ -18,7 +18,8 @@ from ordercenter.core.actor import Actor
 from ordercenter.core.errors import InvalidInput
 from ordercenter.pipeline import mapping_sheet
 from ordercenter.pipeline.mapping import Mapped, StaleListing, map_codes
-from ordercenter.pipeline.mapping_sheet import FileForbidden, FileTooBig, Outcome, Plan, plan, read
+from ordercenter.pipeline.mapping_sheet import Outcome, Plan, plan, read
+from ordercenter.pipeline.tables import FileForbidden, FileTooBig
 from tests.factories import BundleFactory, BundlePartFactory, ListingFactory, SkuFactory
 from tests.pipeline.seller import Seller, draft, line, take
 

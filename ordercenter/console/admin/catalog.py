@@ -1,12 +1,15 @@
 """What we sell and where: kept by the supervisors, the shops by IT."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Generic, TypeVar
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.db import models
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
 from ordercenter.audit.models import Action
@@ -18,52 +21,142 @@ from ordercenter.catalog.models import (
     Shop,
     ShopAssignment,
     Sku,
+    SkuPrice,
 )
 from ordercenter.console.access import may_any
 from ordercenter.console.admin_base import ReferenceAdmin, TabularInline
 from ordercenter.console.listing_facts import address_of
+from ordercenter.console.words import money
 from ordercenter.core.policy import Can
+from ordercenter.pipeline.goods_fields import show_prices
 from ordercenter.pipeline.schedules import sync_schedules
+
+_M = TypeVar("_M", bound=models.Model)
+_P = TypeVar("_P", bound=models.Model)
+EDIT: Final = (Can.EDIT_MAPPING,)
+OVERLAP: Final = _(
+    "%(begins)s 至 %(until)s 有两个价：%(earlier)s 与 %(later)s，按后开始的 %(later)s"
+)
+
+
+class Refusing(ReferenceAdmin[_M], Generic[_M]):
+    """Answers 422 where a form is refused: who saves by program is told as well (BS04)."""
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any,
+                           **kwargs: Any) -> HttpResponse:  # fmt: skip
+        answer = super().render_change_form(request, context, *args, **kwargs)
+        if context.get("errors"):
+            answer.status_code = HTTPStatus.UNPROCESSABLE_ENTITY
+        return answer
+
+
+class Part(TabularInline[_M, _P], Generic[_M, _P]):
+    """Rows that belong to a SKU or a bundle; the right is its own."""
+
+    extra = 0
+    max_num = 50
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_any(request.user, EDIT)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_any(request.user, EDIT)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_any(request.user, EDIT)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_any(request.user, EDIT)
+
+
+class SkuPriceInline(Part[SkuPrice, Sku]):
+    """Prices that hold for a time."""
+
+    model = SkuPrice
+    fields = ("base_price", "starts_at", "ends_at", "reason")
 
 
 @admin.register(Sku)
-class SkuAdmin(ReferenceAdmin[Sku]):
-    edit_rights = (Can.EDIT_MAPPING,)
+class SkuAdmin(Refusing[Sku]):
+    edit_rights = EDIT
     audit_action = Action.CATALOG_CHANGED
-    list_display = ("code", "name", "category", "base_price", "currency", "color_name", "is_active")
+    fields = (
+        "code", "name", "category", "base_price", "currency", "overlaps", "cost", "barcode",
+        "weight_grams", "size_class", "color_name", "color_hex", "picture", "is_gift", "is_active",
+    )  # fmt: skip
+    readonly_fields = ("overlaps",)
+    list_display = (
+        "code", "name", "category", "base_price", "currency", "cost", "margin", "color_name",
+        "is_active",
+    )  # fmt: skip
     list_filter = ("category", "is_gift", "is_active")
     search_fields = ("code", "name", "barcode")
+    inlines = (SkuPriceInline,)
+
+    @admin.display(description=_("毛利"))
+    def margin(self, sku: Sku) -> str:
+        """Base price less cost."""
+        return "—" if sku.cost is None else money(sku.base_price - sku.cost, sku.currency)
+
+    @admin.display(description=_("分时价重叠"))
+    def overlaps(self, sku: Sku) -> str:
+        return overlap_words(list(sku.prices.order_by("starts_at"))) if sku.pk else "—"
+
+    def more_facts(self, row: Sku) -> Mapping[str, Any]:
+        prices = row.prices.values_list("starts_at", "ends_at", "base_price", "reason")
+        return {"prices": show_prices(prices)}
 
 
-class BundlePartInline(TabularInline[BundlePart, Bundle]):
-    """The parts of a bundle; the right is the bundle's own."""
+def overlap_words(prices: Sequence[SkuPrice]) -> str:
+    """Which dated prices cover one moment, and which of them counts then."""
+    said = []
+    for at, earlier in enumerate(prices):
+        for later in prices[at + 1 :]:
+            if earlier.ends_at is None or later.starts_at < earlier.ends_at:
+                ends = [one for one in (earlier.ends_at, later.ends_at) if one]
+                until = f"{localtime(min(ends)):%Y-%m-%d %H:%M}" if ends else _("长期")
+                told = {
+                    "begins": f"{localtime(later.starts_at):%Y-%m-%d %H:%M}", "until": until,
+                    "earlier": earlier.base_price, "later": later.base_price,
+                }  # fmt: skip
+                said.append(OVERLAP % told)
+    return "；".join(said) or str(_("没有重叠"))
+
+
+class BundlePartInline(Part[BundlePart, Bundle]):
+    """The parts of a new bundle. Those of an old one change on its page, where what that does
+    to open orders is seen first."""
 
     model = BundlePart
-    extra = 0
     min_num = 1
-    max_num = 50
     autocomplete_fields = ("sku",)
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may_any(request.user, BundleAdmin.edit_rights)
-
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may_any(request.user, BundleAdmin.edit_rights)
+        return obj is None and super().has_add_permission(request, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may_any(request.user, BundleAdmin.edit_rights)
+        return obj is None and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may_any(request.user, BundleAdmin.edit_rights)
+        return obj is None and super().has_delete_permission(request, obj)
 
 
 @admin.register(Bundle)
-class BundleAdmin(ReferenceAdmin[Bundle]):
-    edit_rights = (Can.EDIT_MAPPING,)
+class BundleAdmin(Refusing[Bundle]):
+    edit_rights = EDIT
     audit_action = Action.CATALOG_CHANGED
-    list_display = ("code", "name")
+    fields = ("code", "name", "page")
+    readonly_fields = ("page",)
+    list_display = ("code", "name", "page")
     search_fields = ("code", "name")
     inlines = (BundlePartInline,)
+
+    @admin.display(description=_("组成"))
+    def page(self, bundle: Bundle) -> str:
+        if not bundle.pk:
+            return "—"
+        address = reverse("goods_bundle", args=[bundle.pk])
+        return format_html('<a href="{}">{}</a>', address, _("查看与修改"))
 
     def more_facts(self, row: Bundle) -> Mapping[str, Any]:
         parts = row.bundle_parts.values_list("sku__code", "quantity").order_by("sku__code")

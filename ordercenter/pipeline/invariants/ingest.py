@@ -116,6 +116,7 @@ I8: Final = """
     SELECT '组合装分摊金额不等于原行金额', 'order', b.order_id,
            jsonb_build_object('line', b.line_no, 'amount', b.amount, 'shared', sum(p.amount))
     FROM orders_orderline b JOIN orders_orderline p ON p.bundle_line_id = b.id
+        AND (b.is_dropped OR NOT p.is_dropped)
     GROUP BY b.id HAVING sum(p.amount) <> b.amount
     UNION ALL
     SELECT '金额为负', 'order', o.id,

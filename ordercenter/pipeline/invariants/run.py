@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput
-from ordercenter.pipeline.invariants import fulfilment, ingest, slices, stock, trail
+from ordercenter.pipeline.invariants import catalog, fulfilment, ingest, slices, stock, trail
 from ordercenter.pipeline.invariants.book import OutsideBook
 from ordercenter.pipeline.invariants.shape import Invariant, Look, Outcome
 
@@ -22,6 +22,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     *ingest.INVARIANTS,
     *fulfilment.INVARIANTS,
     *trail.INVARIANTS,
+    *catalog.INVARIANTS,
 )
 LIMIT: Final = 20
 

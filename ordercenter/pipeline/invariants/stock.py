@@ -251,7 +251,9 @@ S10: Final = """
     FROM inventory_reservation r
     LEFT JOIN orders_orderline l ON l.id = r.line_id
     LEFT JOIN inventory_stocklevel s ON s.id = r.level_id
-    WHERE l.order_id IS DISTINCT FROM r.order_id OR l.sku_id IS DISTINCT FROM s.sku_id
+    -- A line may stand for other goods once its promise has been given back (recoding, swaps).
+    WHERE l.order_id IS DISTINCT FROM r.order_id
+       OR (r.state <> 'released' AND l.sku_id IS DISTINCT FROM s.sku_id)
        OR NOT EXISTS (SELECT 1 FROM orders_salesorder o WHERE o.id = r.order_id)
     UNION ALL
     SELECT '占用流水不属于任何占用', 'stock_movement', m.id,
@@ -270,7 +272,8 @@ S11: Final = f"""
            jsonb_build_object('bundle_line', l.bundle_line_id, 'parts', count(*),
                               'held', count(*) FILTER (WHERE c.held >= l.quantity)) AS facts
     FROM orders_orderline l LEFT JOIN ({COVERED}) c ON c.line_id = l.id
-    WHERE l.bundle_line_id IS NOT NULL GROUP BY l.order_id, l.bundle_line_id
+    WHERE l.bundle_line_id IS NOT NULL AND NOT l.is_dropped
+    GROUP BY l.order_id, l.bundle_line_id
     HAVING bool_or(coalesce(c.held, 0) > 0) AND NOT bool_and(coalesce(c.held, 0) >= l.quantity)
 """  # noqa: S608 - own constant text
 
