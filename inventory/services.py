@@ -397,6 +397,24 @@ def release_some(
 
 
 @transaction.atomic
+def release_from(
+    order_ids: Collection[int],
+    level_ids: Collection[int],
+    *,
+    reason: str,
+    actor: Actor,
+    now: datetime | None = None,
+) -> int:
+    """Give back what these orders hold of these levels; return how many reservations ended."""
+    rows = [row for row in _active(order_ids) if row.level_id in level_ids]
+    _close(
+        rows, state="released", target=Account.AVAILABLE, reason=reason, actor=actor,
+        now=now or clock_now(),
+    )  # fmt: skip
+    return len(rows)
+
+
+@transaction.atomic
 def consume(
     reservation_ids: Collection[int],
     *,

@@ -488,6 +488,13 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         Door("nothing seen", answers(SUPERVISORS, yes=422),
              lambda _w: f"/goods/bundles/{set_of_one().pk}/", "post", lambda _w: {"verb": "save"}),
     ),
+    "goods/merge/": (
+        Door("page", answers(SUPERVISORS), fixed("/goods/merge/")),
+        Door("no such SKU", answers(SUPERVISORS, yes=422), fixed("/goods/merge/?old=x&kept=y")),
+        Door("merge", answers(SUPERVISORS, yes=302), fixed("/goods/merge/"), "post",
+             lambda _w: {"old": make.SkuFactory.create().code, "reason": "同一货品建了两次",
+                         "kept": make.SkuFactory.create().code}),
+    ),
     "goods/sheet/": (
         Door("page", answers(SUPERVISORS), fixed("/goods/sheet/")),
         Door("no file", answers(SUPERVISORS, yes=422), fixed("/goods/sheet/"), "post"),

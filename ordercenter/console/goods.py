@@ -25,6 +25,7 @@ from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can
 from ordercenter.pipeline.bundles import MOST_PARTS, MOST_PIECES, Recipe, change_parts, parts_of
 from ordercenter.pipeline.rereading import Blast, Changed, look
+from ordercenter.pipeline.sku_merge import merge_skus, preview
 
 MORE_ROWS: Final = 3
 """Empty lines below the parts of a bundle."""
@@ -77,6 +78,49 @@ def bundle_page(request: HttpRequest, pk: int) -> HttpResponse:
         if refusal.http_status != HTTPStatus.CONFLICT:
             raise
         return _draw(request, bundle, status=refusal.http_status, error=str(refusal))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@page(Can.EDIT_MAPPING)
+def merge_page(request: HttpRequest) -> HttpResponse:
+    """Two SKUs that are one thing: what merging them would do, and doing it."""
+    told = request.POST if request.method == "POST" else request.GET
+    codes = [told.get(name, "").strip()[:40].replace("\0", "") for name in ("old", "kept")]
+    context: dict[str, Any] = {
+        "old": codes[0], "kept": codes[1], "reason": told.get("reason", "")[:LONGEST],
+        "most": LONGEST,
+    }  # fmt: skip
+    status = HTTPStatus.OK
+    if any(codes):
+        try:
+            ids = [_sku_id(code) for code in codes]
+            if request.method == "POST":
+                return _merge(request, ids)
+            context["plan"] = preview(*ids)
+        except OrderCenterError as refusal:
+            context["error"], status = str(refusal), refusal.http_status
+            if refusal.http_status == HTTPStatus.FORBIDDEN:
+                raise
+    return render(request, "console/goods/merge.html", context, status=int(status))
+
+
+def _sku_id(code: str) -> int:
+    found = Sku.objects.filter(code=code).first()
+    if found is None:
+        raise InvalidInput(what=_("没有货品 %(code)s") % {"code": code or "—"})
+    return found.pk
+
+
+def _merge(request: HttpRequest, ids: list[int]) -> HttpResponse:
+    reason = checked_reason(request.POST.get("reason", ""))
+    done = merge_skus(ids[0], ids[1], user=me(request), actor=Actor.of(request), reason=reason)
+    messages.success(
+        request,
+        _("%(old)s 已并入 %(kept)s：%(orders)d 张订单、%(units)d 件库存跟着走")
+        % {"old": done.old.code, "kept": done.kept.code, "orders": done.orders,
+           "units": done.units},
+    )  # fmt: skip
+    return HttpResponseRedirect(f"{reverse('goods')}?{urlencode({'q': done.kept.code})}")
 
 
 def _save(request: HttpRequest, bundle: Bundle) -> HttpResponse:

@@ -67,6 +67,7 @@ urlpatterns = [
     path("goods/", goods.goods_page, name="goods"),
     path("goods/bundles/", goods.bundles_page, name="goods_bundles"),
     path("goods/bundles/<int:pk>/", goods.bundle_page, name="goods_bundle"),
+    path("goods/merge/", goods.merge_page, name="goods_merge"),
     path("goods/sheet/", goods_sheets.sheet_page, name="goods_sheet"),
     path("goods/sheet/apply/", goods_sheets.apply, name="goods_sheet_apply"),
     path("goods/sheet/<slug:what>.<slug:kind>", goods_sheets.download, name="goods_sheet_file"),

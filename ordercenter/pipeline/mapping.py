@@ -136,30 +136,35 @@ def wish_for(code: UnmappedCode, kind: str, pk: int) -> Wish:
 
 def _map(wishes: Sequence[Wish], *, actor: Actor, reason: str) -> Mapped:
     with transaction.atomic():
-        _check(wishes)
-        if any(wish.seen_version for wish in wishes):
-            _stand_alone()
-        made = _insert(wishes)
-        changed = _change([w for w in wishes if w.key not in made])
-        keep_versions(
-            [(made[w.key], 1, *w.target) for w in wishes if w.key in made]
-            + [(row.pk, row.version + 1, *wish.target) for row, wish in changed],
-            actor=actor, reason=reason,
-        )  # fmt: skip
-        record_many(
-            [_entry(made[w.key], w, None, reason) for w in wishes if w.key in made]
-            + [_entry(row.pk, wish, row, reason) for row, wish in changed],
-            actor=actor,
-        )
+        made, changed = write_listings(wishes, actor=actor, reason=reason)
         goes_on = len(unmapped.ready()) if made or changed else 0
-        announce("orders", listings=len(made) + len(changed))
+        announce("orders", listings=made + changed)
     if goes_on:
         _let_go_on()
-    unchanged = len(wishes) - len(made) - len(changed)
-    return Mapped(len(made), len(changed), unchanged, goes_on)
+    return Mapped(made, changed, len(wishes) - made - changed, goes_on)
 
 
-def _stand_alone() -> None:
+def write_listings(wishes: Sequence[Wish], *, actor: Actor, reason: str) -> tuple[int, int]:
+    """The writing alone, in the caller's transaction: (made, changed). Raises as ``map_codes``."""
+    _check(wishes)
+    if any(wish.seen_version for wish in wishes):
+        stand_alone()
+    made = _insert(wishes)
+    changed = _change([w for w in wishes if w.key not in made])
+    keep_versions(
+        [(made[w.key], 1, *w.target) for w in wishes if w.key in made]
+        + [(row.pk, row.version + 1, *wish.target) for row, wish in changed],
+        actor=actor, reason=reason,
+    )  # fmt: skip
+    record_many(
+        [_entry(made[w.key], w, None, reason) for w in wishes if w.key in made]
+        + [_entry(row.pk, wish, row, reason) for row, wish in changed],
+        actor=actor,
+    )
+    return len(made), len(changed)
+
+
+def stand_alone() -> None:
     """Wait until no batch of orders is being read by the listings as they are."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAPPING_LOCK])

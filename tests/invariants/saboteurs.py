@@ -738,7 +738,7 @@ def units_are_taken_back_for_an_order_that_holds_none(world: World) -> Named:
 
 def a_listing_changes_without_a_version(world: World) -> Named:
     listing = Listing.objects.filter(shop=world.shop, sku__isnull=False).order_by("pk")[0]
-    other = Sku.objects.exclude(pk=listing.sku_id).order_by("pk")[0]
+    other = Sku.objects.exclude(pk=listing.sku_id or 0).order_by("pk")[0]
     sql("UPDATE catalog_listing SET sku_id = %s WHERE id = %s", other.pk, listing.pk)
     return "listing", listing.pk
 

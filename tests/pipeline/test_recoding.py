@@ -265,6 +265,6 @@ def test_k20_no_order_is_left_behind_by_a_change_it_crossed(
 def test_k20_control_without_the_lock_an_order_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, run_together: Together, boss: User
 ) -> None:
-    monkeypatch.setattr("ordercenter.pipeline.mapping._stand_alone", lambda: None)
+    monkeypatch.setattr("ordercenter.pipeline.mapping.stand_alone", lambda: None)
     order = remap_while_an_order_comes(monkeypatch, run_together, boss)
     assert goods(order) == {"SOFA": 1}

@@ -93,6 +93,11 @@ class SkuAdmin(Refusing[Sku]):
     search_fields = ("code", "name", "barcode")
     inlines = (SkuPriceInline,)
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "picture":
+            kwargs["assume_scheme"] = "https"
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
     @admin.display(description=_("毛利"))
     def margin(self, sku: Sku) -> str:
         """Base price less cost."""
