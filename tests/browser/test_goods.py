@@ -44,8 +44,7 @@ def test_goods_are_looked_through_and_a_bundle_changed(visit: Visit, size: tuple
     visitor = visit(user_with(Role.OPERATIONS_SUPERVISOR), size)
     page = visitor.page
 
-    def fits(shot: str) -> bool:
-        page.screenshot(path=f"/tmp/shot-{shot}-{size[0]}.png", full_page=True)
+    def fits() -> bool:
         fitting: bool = page.evaluate(
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         )
@@ -53,7 +52,7 @@ def test_goods_are_looked_through_and_a_bundle_changed(visit: Visit, size: tuple
 
     visitor.open("/goods/")
     expect(page.get_by_text("¥17.50 22%")).to_be_visible()
-    assert fits("goods")
+    assert fits()
     page.get_by_role("link", name="没有条码").click()
     expect(page.get_by_text("RUG").first).to_be_visible()
     page.get_by_role("link", name="组合装", exact=True).click()
@@ -61,15 +60,15 @@ def test_goods_are_looked_through_and_a_bundle_changed(visit: Visit, size: tuple
     page.locator("input[name=code]").nth(1).fill("VASE")
     page.get_by_role("button", name="先看影响").click()
     expect(page.get_by_text("同时改写 3 张未打包的在途订单")).to_be_visible()
-    assert fits("bundle")
+    assert fits()
     page.get_by_text("同时改写 3 张").click()
     page.get_by_placeholder("为什么改").fill("供应商换了配件")
     page.get_by_role("button", name="确认修改").click()
     expect(page.get_by_text("组成已修改；已改写 3 张在途订单")).to_be_visible()
     assert [promised(order) for order in SalesOrder.objects.all()] == [{"LAMP": 2, "VASE": 1}] * 3
     visitor.open("/goods/sheet/")
-    assert fits("sheet")
+    assert fits()
     key = f"/listings/map/?shop={seller.shop.pk}&type=outer_code&code=SET&to=sku:"
     visitor.open(f"{key}{seller.skus['RUG'].pk}")
     expect(page.get_by_text("同时改写 3 张")).to_be_visible()
-    assert fits("map")
+    assert fits()

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 from django.core.exceptions import ValidationError
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inventory.models import Reservation
@@ -70,6 +70,7 @@ def test_a_set_shares_its_money_by_the_prices_in_force(seller: Seller) -> None:
     ]  # fmt: skip
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     amount=fen,
     parts=st.lists(st.tuples(fen, st.integers(1, 50)), min_size=1, max_size=20),

@@ -107,6 +107,12 @@ S2: Final = f"""
     FROM inventory_stockmovement m
     WHERE (m.source IN ('between', 'transit') OR m.target IN ('between', 'transit'))
       AND NOT EXISTS (SELECT 1 FROM inventory_transfer t WHERE m.document = 'transfer:' || t.id)
+      AND ('transit' IN (m.source, m.target) OR NOT EXISTS (
+          SELECT 1 FROM catalog_sku k WHERE m.document = 'merge:' || k.id))
+    UNION ALL
+    SELECT '合并货品的中转须为零', 'sku', split_part(p.document, ':', 2)::bigint,
+           jsonb_build_object('ledger_between', p.between)
+    FROM papers p WHERE starts_with(p.document, 'merge:') AND p.between <> 0
 """  # noqa: S608 - own constant text
 
 S3: Final = """
