@@ -48,6 +48,9 @@ from ordercenter.pipeline.work import Work, load, new_lines
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 500
+SMALLEST: Final = 20
+HOLDS_SECONDS: Final = 0.5
+"""So long a batch may hold its locks, about."""
 KINDS: Final = (MessageKind.ORDER, MessageKind.REFUND)
 SCANS: Final = (MessageKind.TRACE,)
 Kinds = tuple[MessageKind, ...]
@@ -74,6 +77,24 @@ def reader(channel: str, shop_id: int | None = None) -> Connector:
 @lru_cache(maxsize=256)
 def _reader(channel: str, field_map: FieldMap | None) -> Connector:
     return CONNECTORS[channel](ShopAccess("", "", "", ""), field_map=field_map)
+
+
+class Pace:
+    """How many messages the next batch takes, by how long the last one took.
+
+    A batch holds the stock levels of all its orders until it commits, and a packer's page gives
+    up on a lock after three seconds (``lock_timeout``). On a machine that is slow at the moment
+    batches get smaller, so that a scan at the bench comes in between.
+    """
+
+    def __init__(self) -> None:
+        self.limit = BATCH
+
+    def took(self, messages: int, seconds: float) -> None:
+        """Learn from a batch of so many messages."""
+        if messages:
+            aim = int(messages * HOLDS_SECONDS / max(seconds, 0.001))
+            self.limit = min(BATCH, max(SMALLEST, (self.limit + aim) // 2))
 
 
 def run(*, limit: int = BATCH, actor: Actor = PIPELINE) -> Passed:

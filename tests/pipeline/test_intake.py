@@ -274,3 +274,18 @@ def test_a_push_that_still_says_nothing_stays_where_it_is() -> None:
     with pytest.raises(InvalidInput, match="仍无法识别"):
         replayed(message)
     assert InboxMessage.objects.get().state == "dead"
+
+
+def test_batches_get_smaller_while_they_are_slow_and_grow_again() -> None:
+    pace = intake.Pace()
+    for _ in range(12):
+        pace.took(pace.limit, pace.limit * 0.01)  # a hundred a second
+    assert 40 <= pace.limit <= 60
+    for _ in range(12):
+        pace.took(pace.limit, pace.limit * 0.0005)  # two thousand a second
+    assert pace.limit == intake.BATCH
+    pace.took(1, 60.0)
+    assert pace.limit >= intake.SMALLEST
+    was = pace.limit
+    pace.took(0, 60.0)
+    assert pace.limit == was

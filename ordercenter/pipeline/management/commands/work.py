@@ -143,9 +143,13 @@ class Command(BaseCommand):
 
 def _take_in(stop: threading.Event) -> None:
     """Work the inbox off as it fills; sleep a moment when it is empty."""
+    pace = intake.Pace()
     while not stop.is_set():
+        began = time.monotonic()
         try:
-            if intake.run().messages:
+            done = intake.run(limit=pace.limit).messages
+            pace.took(done, time.monotonic() - began)
+            if done:
                 continue
         except Exception:
             logger.exception("intake failed, trying again")
