@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ordercenter.pipeline.bench import hooks, ingest, poll, replay, reserve, wall
+from ordercenter.pipeline.bench import hooks, ingest, poll, replay, reserve, stock_push, wall
 from ordercenter.pipeline.bench.scratch import durability, scratch_database
 
 Options = Mapping[str, Any]
@@ -65,6 +65,15 @@ def _replay(options: Options) -> dict[str, Any]:
     )
 
 
+def _stock_push(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
+    return stock_push.run(
+        rate=options["rate"] or 20.0,
+        seconds=options["seconds"] or (5 if quick else 60),
+        say=lambda words: sys.stderr.write(f"{words}\n"),
+    )
+
+
 MEASURES: Final[Mapping[str, Callable[[Options], dict[str, Any]]]] = {
     "ingest": _ingest,
     "reserve_hot": _reserve_hot,
@@ -72,6 +81,7 @@ MEASURES: Final[Mapping[str, Callable[[Options], dict[str, Any]]]] = {
     "poll": _poll,
     "push": _push,
     "replay": _replay,
+    "stock_push": _stock_push,
 }
 LEAST_A_ROUND: Final = 100
 
@@ -82,7 +92,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("names", nargs="+", choices=list(MEASURES))
-        add("--quick", action="store_true", help="poll、push、replay：小规模，只看能否跑通")
+        add(
+            "--quick",
+            action="store_true",
+            help="小规模，只看能否跑通",
+        )
         add("--orders", type=int, help="订单数，缺省由各项决定")
         add("--batch", type=int, default=500)
         add("--rounds", type=int, help="轮数，取中位数")
@@ -90,8 +104,8 @@ class Command(BaseCommand):
         add("--channels", nargs="+", choices=poll.CHANNELS, help="poll：哪些平台")
         add("--url", default="http://127.0.0.1:8000", help="wall：运行中的演示系统")
         add("--pushes", type=int, default=200)
-        add("--rate", type=float, help="wall、push、replay：每秒几单，缺省 4、20、4")
-        add("--seconds", type=float, help="push、replay：每段测多少秒")
+        add("--rate", type=float, help="wall、push、replay、stock_push：每秒几单")
+        add("--seconds", type=float, help="push、replay、stock_push：每段测多少秒")
         add("--json", action="store_true", dest="as_json")
 
     def handle(self, *args: Any, **options: Any) -> None:
