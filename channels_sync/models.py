@@ -535,6 +535,12 @@ class PublishedStock(models.Model):
     told = models.IntegerField(_("已告知"), null=True)
     told_version = models.PositiveBigIntegerField(default=0)
     told_at = models.DateTimeField(_("告知时间"), null=True)
+    """The moment ``told`` is true of; carried forward with it, see ``pushed_at``."""
+    pushed_at = models.DateTimeField(_("上次推送"), null=True)
+    """When the channel last took a figure."""
+    drift = models.IntegerField(_("平台差异"), null=True)
+    """By how much the channel last was found to show more (or less) than it was told."""
+    drift_at = models.DateTimeField(_("发现差异"), null=True)
     refused_until = models.DateTimeField(_("平台暂不接受至"), null=True)
     refusal = models.CharField(_("拒绝原因"), max_length=200, default="")
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db.models import Q
@@ -20,6 +20,7 @@ from ordercenter.pipeline.health import Level, Mode, mode_of
 from ordercenter.pipeline.publishing import BY_ITEM
 
 MOST_PAGES: Final = 10_000
+DRIFT_SHOWN: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,7 @@ def _figures(listings: Sequence[Listing]) -> dict[int, int]:
 def _shown(listing: Listing, figure: int, now: datetime) -> Shown:
     books: PublishedStock | None = getattr(listing, "published", None)
     credential = getattr(listing.shop, "credential", None)
-    told, told_at = (books.told, books.told_at) if books else (None, None)
+    told, told_at = (books.told, books.pushed_at) if books else (None, None)
     if credential is None or credential.options.get("push_stock") != "on":
         return Shown(listing, figure, told, told_at, _("未开启推送"), Level.GOOD)
     if listing.shop.channel in BY_ITEM and not listing.platform_item_id:
@@ -189,9 +190,13 @@ def _shown(listing: Listing, figure: int, now: datetime) -> Shown:
     if books.refused_until and books.refused_until > now:
         words = _("平台拒绝，稍后再试")
         return Shown(listing, figure, told, told_at, words, Level.BAD, books.refusal)
+    words, level = _("已告知"), Level.GOOD
     if books.told_version < books.version:
-        return Shown(listing, figure, told, told_at, _("等待发送"), Level.WARN, books.refusal)
-    return Shown(listing, figure, told, told_at, _("已告知"), Level.GOOD)
+        words, level = _("等待发送"), Level.WARN
+    elif books.drift and books.drift_at and books.drift_at > now - DRIFT_SHOWN:
+        words = _("平台显示与告知差 %(n)+d 件，已重新告知") % {"n": books.drift}
+        level = Level.WARN
+    return Shown(listing, figure, told, told_at, words, level, books.refusal)
 
 
 @dataclass(frozen=True, slots=True)

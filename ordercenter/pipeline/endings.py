@@ -65,14 +65,19 @@ def _shown(message: OutboundMessage, told: StockFigure, echo: object, *, now: da
     """What the channel shows from now on; an older figure never takes a newer one's place."""
     version = message.payload["version"]
     said = echo.quantity if isinstance(echo, StockEcho) else None
+    drift: dict[str, object] = {}
+    if said is not None and said != told.quantity:
+        drift = {"drift": said - told.quantity, "drift_at": now}
     PublishedStock.objects.filter(
         listing_id=message.payload["listing"], told_version__lt=version
     ).update(
         told=told.quantity if said is None else said,
         told_version=version,
         told_at=now,
+        pushed_at=now,
         refused_until=None,
         refusal="",
+        **drift,
     )
 
 

@@ -26,6 +26,7 @@ from channels_sync.models import PublishedStock
 from inventory import moves
 from inventory.publishable import FIGURES, SETS
 from ordercenter.core.bulk import dumps
+from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.clock import now as clock_now
 from ordercenter.pipeline.waking import wake_sender
 
@@ -44,6 +45,9 @@ _SECONDS: Final = re.compile(r"\d{1,5}(\.\d{1,3})?")
 LATE: Final = 2_000
 """How many younger movements may be seen before one that commits late."""
 RECENT: Final = timedelta(seconds=30)
+TOLD_DAILY: Final = timedelta(hours=20)
+QUIET_HOURS: Final = range(3, 6)
+AGAIN_AT_ONCE: Final = 500
 LISTENERS_SECONDS: Final = 5.0
 OLD_TELLING: Final = timedelta(minutes=30)
 SETTLED: Final = timedelta(minutes=15)
@@ -296,6 +300,28 @@ def carry_forward(*, now: datetime) -> int:
             [to, list(shown), list(shown.values()), now - OLD_TELLING],
         )
         return int(cursor.rowcount)
+
+
+@transaction.atomic
+def tell_again(*, now: datetime | None = None) -> str:
+    """Have figures set anew that no channel has taken for a day; at night, when few buy.
+
+    Most platforms cannot be asked what they show: what drifted there unseen ends here. The next
+    sweep tells them. Repeatable; what the platform refuses keeps its own time.
+    """
+    now = now or clock_now()
+    if now.astimezone(SHANGHAI).hour not in QUIET_HOURS:
+        return "not at this hour"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        cursor.execute(
+            "UPDATE channels_sync_publishedstock SET told = NULL WHERE listing_id IN ("
+            "SELECT listing_id FROM channels_sync_publishedstock WHERE told IS NOT NULL "
+            "AND pushed_at < %s AND (refused_until IS NULL OR refused_until < %s) "
+            "ORDER BY pushed_at LIMIT %s)",
+            [now - TOLD_DAILY, now, AGAIN_AT_ONCE],
+        )
+        return f"{cursor.rowcount} figures are told again"
 
 
 @contextmanager

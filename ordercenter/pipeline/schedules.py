@@ -35,6 +35,7 @@ JOBS: Final = (
     Job("forget-windows", "ordercenter.pipeline.tasks.forget_windows", 60),
     Job("merge-groups", "ordercenter.pipeline.tasks.find_merge_groups", 5),
     Job("safety-stock", "ordercenter.pipeline.tasks.compute_buffers", 10),
+    Job("tell-figures-again", "ordercenter.pipeline.tasks.tell_figures_again", 10),
     Job("escalate", "ordercenter.pipeline.tasks.escalate", 1),
     Job("low-stock", "ordercenter.pipeline.tasks.tell_low_stock", 30),
     Job("prove-stock", "ordercenter.pipeline.tasks.prove_stock", 10),

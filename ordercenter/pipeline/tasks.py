@@ -16,6 +16,7 @@ from ordercenter.pipeline import (
     low_stock,
     merging,
     proof,
+    publishing,
     pulling,
     tokens,
 )
@@ -100,6 +101,11 @@ def prove_stock() -> str:
 @plainly
 def tell_low_stock() -> str:
     return low_stock.tell_low_stock()
+
+
+@plainly
+def tell_figures_again() -> str:
+    return publishing.tell_again()
 
 
 @plainly

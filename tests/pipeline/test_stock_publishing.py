@@ -20,6 +20,7 @@ from inventory import services as inventory
 from inventory.models import StockLevel
 from ordercenter.catalog.models import CodeType, Listing
 from ordercenter.core.actor import PIPELINE
+from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.contracts import ChannelStatus
 from ordercenter.pipeline import publishing, sending
@@ -179,6 +180,50 @@ def test_what_the_platform_says_it_shows_is_believed(seller: Seller, channel: Ch
     assert books("SOFA").told == 33
     publish(minutes=1)
     assert channel.last("SOFA").quantity == 80
+
+
+def test_drift_against_the_platform_is_seen_and_mended(seller: Seller, channel: Channel) -> None:
+    channel.answers = [StockEcho(33)] * 6
+    publish()
+    row = books("SOFA")
+    assert (row.drift, row.drift_at) == (33 - 80, row.pushed_at)
+    publish(minutes=1)
+    assert channel.last("SOFA").quantity == 80
+    assert books("SOFA").told == 80
+
+
+@pytest.mark.parametrize(
+    ("hour", "told_at", "again"),
+    [
+        (3, timedelta(hours=21), {"SOFA", "LAMP", "RUG", "VASE", "TOWEL", "SET"}),
+        (12, timedelta(hours=21), set()),
+        (3, timedelta(hours=19), set()),
+    ],
+)
+def test_figures_nobody_took_for_a_day_are_set_anew_at_night(
+    hour: int, told_at: timedelta, again: set[str], seller: Seller, channel: Channel
+) -> None:
+    publish()
+    channel.told.clear()
+    night = clock_now().astimezone(SHANGHAI).replace(hour=hour) + timedelta(days=2)
+    PublishedStock.objects.update(pushed_at=night - told_at, told_at=night - MINUTE)
+    publishing.tell_again(now=night)
+    publishing.publish_stock(now=night)
+    sending.send_out(now=night)
+    assert {f.outer_code for f in channel.told} == again
+    assert all(f.believed is None for f in channel.told)
+
+
+def test_the_last_push_stays_on_the_books_when_they_are_carried_forward(
+    seller: Seller, channel: Channel
+) -> None:
+    publish()
+    then = clock_now() - 40 * MINUTE
+    PublishedStock.objects.update(told_at=then, pushed_at=then)
+    publishing.carry_forward(now=clock_now())
+    row = books("SOFA")
+    assert row.pushed_at == then
+    assert row.told_at != then
 
 
 def test_many_changes_are_one_figure(seller: Seller, channel: Channel, settings: Any) -> None:

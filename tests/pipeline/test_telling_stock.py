@@ -1,6 +1,7 @@
 """A change of stock and the figures it changes are one transaction, whatever door it came by."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
@@ -171,7 +172,7 @@ def test_without_the_collector_no_door_would_tell_anything(
     if prepare:
         prepare(seller)
     settle(other)
-    monkeypatch.setattr("inventory.services.note_moved", lambda _levels: None)
+    monkeypatch.setattr(moves, "collecting", lambda: nullcontext(set()))
     door(seller)
     assert queued(other) == []
 
