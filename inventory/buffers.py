@@ -200,7 +200,7 @@ def _sold_by_day(sku_ids: Collection[int], today: date) -> dict[tuple[int, date]
 def in_words(buffer: StockBuffer) -> str:
     """How the safety stock of a SKU came out, for people."""
     told = buffer.basis
-    words = _WORDS[told["way"]]() % told
+    words: str = _WORDS[told["way"]]() % told
     if told.get("bound") == "floor":
         words += _("，不足下限，按下限 %(units)d 件") % {"units": buffer.units}
     elif told.get("bound") == "cap":
