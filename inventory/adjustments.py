@@ -1,6 +1,6 @@
 """Corrections of what a level has: small ones at once, large ones when a second person agrees."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -15,7 +15,7 @@ from inventory import papers
 from inventory.ledger import Move, open_levels, post
 from inventory.models import Account, Adjustment, StockLevel, StockPolicy
 from ordercenter.audit.models import Action
-from ordercenter.audit.services import record
+from ordercenter.audit.services import Entry, record_many
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import NotAllowed, NotFound, OrderCenterError
@@ -91,22 +91,38 @@ def adjust(
         asked_by=actor.name[:80], asked_by_id=user.pk, asked_at=now,
     )  # fmt: skip
     _refuse_if_held([adjustment], {level.pk: level})
-    before = _asked_lately(level, user, now)
-    adjustment.save()
-    if before + units <= StockPolicy.current().two_person_units:
-        apply([adjustment], {level.pk: level}, actor=actor, now=now)
-    else:
-        _tell(adjustment, actor)
+    book([adjustment], user=user, actor=actor, now=now)
     return adjustment
 
 
-def _asked_lately(level: StockLevel, user: AnyUser, now: datetime) -> int:
-    """Units this person has corrected here lately without anybody's consent."""
+def book(
+    adjustments: Sequence[Adjustment],
+    *,
+    user: AnyUser,
+    actor: Actor,
+    now: datetime,
+    reason: str = "adjust",
+) -> int:
+    """Write new corrections of locked levels, and make the small ones; return how many these are.
+
+    The caller has looked whether what is to go may go.
+    """
+    limit = StockPolicy.current().two_person_units
+    lately = _corrected_lately([one.level_id for one in adjustments], user, now)
+    Adjustment.objects.bulk_create(adjustments)
+    small = [one for one in adjustments if lately.get(one.level_id, 0) + abs(one.delta) <= limit]
+    _make(small, actor=actor, now=now, reason=reason)
+    _tell([one for one in adjustments if one.state == S.WAITING], actor)
+    return len(small)
+
+
+def _corrected_lately(level_ids: Collection[int], user: AnyUser, now: datetime) -> dict[int, int]:
+    """Units this person has corrected of each level lately without anybody's consent."""
     mine = Adjustment.objects.filter(
-        level=level, asked_by_id=user.pk, state=S.APPLIED, decided_by="",
+        level__in=level_ids, asked_by_id=user.pk, state=S.APPLIED, decided_by="",
         asked_at__gt=now - LOOK_BACK,
     )  # fmt: skip
-    return int(mine.aggregate(units=Sum(Abs("delta")))["units"] or 0)
+    return dict(mine.order_by().values_list("level_id").annotate(units=Sum(Abs("delta"))))
 
 
 @transaction.atomic
@@ -143,30 +159,25 @@ def decide(
     if agree:
         levels = StockLevel.objects.locked([adjustment.level_id])
         _refuse_if_held([adjustment], levels)
-        apply([adjustment], levels, actor=actor, now=now)
+        _make([adjustment], actor=actor, now=now)
     else:
         adjustment.state, adjustment.decided_at = S.REFUSED, now
         adjustment.save()
-        _tell(adjustment, actor)
+        _tell([adjustment], actor)
     return adjustment
 
 
-def apply(
-    adjustments: Sequence[Adjustment],
-    levels: Mapping[int, StockLevel],
-    *,
-    actor: Actor,
-    now: datetime,
-    reason: str = "adjust",
+def _make(
+    adjustments: Sequence[Adjustment], *, actor: Actor, now: datetime, reason: str = "adjust"
 ) -> None:
-    """Make these corrections on levels the caller has locked and looked at."""
+    """Make these corrections of levels that are locked and were looked at."""
     for adjustment in adjustments:
         adjustment.state, adjustment.decided_at = S.APPLIED, now
-        assert adjustment.level_id in levels
-        post([_move(adjustment)], reason=reason, document=f"adjustment:{adjustment.pk}",
-             actor=actor, now=now)  # fmt: skip
-        adjustment.save()
-        _tell(adjustment, actor)
+    post([_move(adjustment) for adjustment in adjustments], reason=reason, actor=actor, now=now)
+    Adjustment.objects.bulk_update(
+        adjustments, ["state", "decided_at", "decided_by", "decision_note"]
+    )
+    _tell(adjustments, actor)
 
 
 def _move(adjustment: Adjustment) -> Move:
@@ -178,7 +189,8 @@ def _move(adjustment: Adjustment) -> Move:
         Kind.SCRAPPED: (Account.DEFECT, Account.OUTSIDE),
     }
     source, target = ends[kind_of(adjustment)]
-    return Move(adjustment.level_id, source, target, abs(adjustment.delta))
+    paper = f"adjustment:{adjustment.pk}"
+    return Move(adjustment.level_id, source, target, abs(adjustment.delta), paper)
 
 
 def _refuse_if_held(adjustments: Sequence[Adjustment], levels: Mapping[int, StockLevel]) -> None:
@@ -191,12 +203,18 @@ def _refuse_if_held(adjustments: Sequence[Adjustment], levels: Mapping[int, Stoc
             raise papers.NotEnough(sku=_("残次品"), there=level.defect)
 
 
-def _tell(adjustment: Adjustment, actor: Actor) -> None:
-    record(
-        Action.STOCK_ADJUSTED, object_type="adjustment", object_id=adjustment.pk, actor=actor,
-        change={
-            "level": adjustment.level_id, "units": adjustment.delta,
-            "kind": kind_of(adjustment).value, "state": adjustment.state,
-        },
-        reason=adjustment.decision_note or adjustment.reason,
+def _tell(adjustments: Sequence[Adjustment], actor: Actor) -> None:
+    record_many(
+        [
+            Entry(
+                Action.STOCK_ADJUSTED, "adjustment", one.pk,
+                {
+                    "level": one.level_id, "units": one.delta, "kind": kind_of(one).value,
+                    "state": one.state,
+                },
+                one.decision_note or one.reason,
+            )
+            for one in adjustments
+        ],
+        actor=actor,
     )  # fmt: skip

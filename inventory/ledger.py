@@ -40,6 +40,8 @@ class Move:
     source: Account
     target: Account
     quantity: int
+    document: str = ""
+    """The paper behind it, where it is another one than that of its companions."""
 
 
 def open_levels(room_ids: Collection[int], sku_ids: Collection[int]) -> dict[LevelKey, StockLevel]:
@@ -68,7 +70,9 @@ def free_of(level: StockLevel) -> int:
     return level.on_hand - level.reserved - level.locked
 
 
-def post(moves: Iterable[Move], *, reason: str, document: str, actor: Actor, now: datetime) -> int:
+def post(
+    moves: Iterable[Move], *, reason: str, document: str = "", actor: Actor, now: datetime
+) -> int:
     """Write these movements and move the figures of their levels, which the caller has locked.
 
     Returns how many movements. Raises IntegrityError where a figure would become negative or
@@ -98,8 +102,8 @@ def post(moves: Iterable[Move], *, reason: str, document: str, actor: Actor, now
         StockMovement,
         _MOVEMENT,
         [
-            (m.level_id, m.source.value, m.target.value, m.quantity, None, reason, document, who,
-             now)
+            (m.level_id, m.source.value, m.target.value, m.quantity, None, reason,
+             m.document or document, who, now)
             for m in moving
         ],
     )  # fmt: skip

@@ -27,11 +27,13 @@ from fulfillment.carriers.account import seal_secrets
 from fulfillment.models import Parcel, Stage, StageTask
 from inventory.models import (
     Adjustment,
+    Bin,
     ChannelQuota,
     Inbound,
     SafetyStock,
     StockBuffer,
     StockCount,
+    StockFile,
     StockPolicy,
     Transfer,
 )
@@ -507,6 +509,23 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         Door("csv", answers(SUPERVISORS), fixed("/goods/sheet/bundles.csv")),
         Door("no such kind", answers(SUPERVISORS, yes=404), fixed("/goods/sheet/skus.exe")),
     ),
+    "stock/sheet/": (
+        Door("page", answers(MOVERS), fixed("/stock/sheet/")),
+        Door("no file", answers(MOVERS, yes=422), fixed("/stock/sheet/"), "post",
+             lambda w: {"room": w.room.pk, "as_of": "2026-11-01T10:00"}),
+        Door("elsewhere", answers(SUPERVISORS, yes=422, picker=404), fixed("/stock/sheet/"), "post",
+             lambda w: {"room": w.foreign_room.pk, "as_of": "2026-11-01T10:00"}),
+    ),
+    "stock/sheet/apply/": (
+        Door("nothing seen", answers(MOVERS, yes=422), fixed("/stock/sheet/apply/"), "post"),
+    ),
+    "stock/sheet/stock.<slug:kind>": (
+        Door("excel", answers(MOVERS), lambda w: f"/stock/sheet/stock.xlsx?room={w.room.pk}"),
+        Door("csv", answers(MOVERS), lambda w: f"/stock/sheet/stock.csv?room={w.room.pk}"),
+        Door("no such kind", answers(MOVERS, yes=404), fixed("/stock/sheet/stock.exe")),
+        Door("elsewhere", answers(SUPERVISORS, picker=404),
+             lambda w: f"/stock/sheet/stock.csv?room={w.foreign_room.pk}"),
+    ),
     "work/": (Door("my tasks", answers(WORKERS, no=404), fixed("/work/")),),
     "work/<int:pk>/": (
         Door("own", answers(OWN_TASK, no=404), lambda w: f"/work/{w.pick.pk}/"),
@@ -781,6 +800,12 @@ MODELS: Final[Mapping[str, Rights]] = {
     "inventory.stocklevel": Rights(SHELVES),
     "inventory.reservation": Rights(SHELVES),
     "inventory.stockmovement": Rights(SHELVES),
+    "inventory.inbound": Rights(STOCK_SEERS),
+    "inventory.transfer": Rights(STOCK_SEERS),
+    "inventory.adjustment": Rights(STOCK_SEERS),
+    "inventory.stockcount": Rights(STOCK_SEERS),
+    "inventory.stockfile": Rights(STOCK_SEERS),
+    "inventory.bin": Rights(SUPERVISORS, SUPERVISORS),
     "inventory.channelquota": Rights(STOCK_SEERS, SUPERVISORS, delete=True),
     "inventory.safetystock": Rights(STOCK_SEERS, SUPERVISORS, delete=True),
     "inventory.stockpolicy": Rights(STOCK_SEERS, SUPERVISORS, add=False),
@@ -917,6 +942,14 @@ REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
     ),
     "notices.robot": lambda _w: make.RobotFactory.create(),
     "inventory.stockmovement": lambda _w: make.StockMovementFactory.create(),
+    "inventory.inbound": lambda w: w.inbound,
+    "inventory.transfer": lambda w: w.transfer,
+    "inventory.adjustment": lambda w: w.adjustment,
+    "inventory.stockcount": lambda w: w.count,
+    "inventory.stockfile": lambda w: StockFile.objects.create(
+        virtual_warehouse=w.room, as_of=timezone.now(), digest="0", applied_at=timezone.now()
+    ),
+    "inventory.bin": lambda w: Bin.objects.create(warehouse=w.warehouse, code="A-01"),
     "inventory.channelquota": lambda w: ChannelQuota.objects.create(shop=w.shop),
     "inventory.safetystock": lambda _w: SafetyStock.objects.create(),
     "inventory.stockpolicy": lambda _w: StockPolicy.objects.create(),

@@ -29,7 +29,7 @@ WORKERS: Final = frozenset(
     }
 )
 """Who has stage tasks."""
-PAPERS: Final = ("inbounds", "transfers", "adjustments", "counts")
+PAPERS: Final = ("inbounds", "transfers", "adjustments", "counts", "stock_sheet")
 """The pages of the papers of the warehouse; one entry of the menu."""
 
 
@@ -140,6 +140,12 @@ _ADMIN: Final[tuple[tuple[Promise, tuple[tuple[str, str, tuple[Can, ...]], ...]]
             ("inventory_safetystock", "shield", (Can.EDIT_STOCK_POLICY,)),
             ("inventory_stockbuffer", "calculate", (Can.EDIT_STOCK_POLICY,)),
             ("inventory_stockpolicy", "tune", (Can.EDIT_STOCK_POLICY,)),
+            ("inventory_inbound", "pallet", (Can.VIEW_STOCK,)),
+            ("inventory_transfer", "swap_calls", (Can.VIEW_STOCK,)),
+            ("inventory_adjustment", "exposure", (Can.VIEW_STOCK,)),
+            ("inventory_stockcount", "inventory", (Can.VIEW_STOCK,)),
+            ("inventory_stockfile", "upload_file", (Can.VIEW_STOCK,)),
+            ("inventory_bin", "shelves", (Can.APPROVE_STOCK,)),
             ("inventory_warehouse", "warehouse", (Can.EDIT_MAPPING,)),
             ("inventory_virtualwarehouse", "domain", (Can.EDIT_MAPPING,)),
         ),

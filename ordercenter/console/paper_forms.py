@@ -134,7 +134,7 @@ def frame(request: HttpRequest, here: str) -> dict[str, Any]:
     """What every page of the papers shows: the ways between them, and what may be done."""
     tabs = (
         ("inbounds", _("到货")), ("transfers", _("调拨")), ("adjustments", _("调整")),
-        ("counts", _("盘点")),
+        ("counts", _("盘点")), ("stock_sheet", _("导入")),
     )  # fmt: skip
     return {
         "tabs": [{"name": name, "label": label, "on": name == here} for name, label in tabs],

@@ -16,13 +16,24 @@ from ordercenter.console.admin import (
     field_maps,
     lines,
     orders,
+    papers,
     people,
     quotas,
     rules,
     stock,
 )
 
-__all__ = ["catalog", "field_maps", "lines", "orders", "people", "quotas", "rules", "stock"]
+__all__ = [
+    "catalog",
+    "field_maps",
+    "lines",
+    "orders",
+    "papers",
+    "people",
+    "quotas",
+    "rules",
+    "stock",
+]
 
 OTHERS = ("django_q", "axes", "authtoken")
 

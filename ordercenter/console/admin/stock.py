@@ -28,8 +28,8 @@ class WarehouseAdmin(ReferenceAdmin[Warehouse]):
     view_rights = LOOKS
     edit_rights = (Can.EDIT_MAPPING,)
     audit_action = Action.CATALOG_CHANGED
-    list_display = ("code", "name", "province", "city", "rank", "is_active")
-    list_filter = ("is_active",)
+    list_display = ("code", "name", "kind", "province", "city", "rank", "is_active")
+    list_filter = ("kind", "is_active")
     search_fields = ("code", "name")
 
 
