@@ -58,6 +58,7 @@ EVERYBODY: Final = set(Role)
 BOARD: Final = EVERYBODY - {Role.IT}
 HEALTH: Final = SUPERVISORS | {Role.IT, Role.CEO}
 IT: Final = {Role.IT}
+SHORTAGE: Final = SUPERVISORS | {Role.CLERK, Role.REVIEWER}
 STOCK: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 WORKERS: Final = SUPERVISORS | {Role.CLERK, Role.FINANCE, Role.PICKER, Role.PACKER}
 
@@ -291,6 +292,44 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda w: f"/addresses/{w.foreign_wish.pk}/answer/",
             "post",
             lambda _w: {"verb": "approve"},
+        ),
+    ),
+    "shortages/": (
+        Door("queue", answers(SHORTAGE), fixed("/shortages/")),
+        Door("balances", answers(SHORTAGE), fixed("/shortages/?state=balance&fragment=1")),
+    ),
+    "shortages/bulk/": (
+        Door("one SKU", answers(SHORTAGE), fixed("/shortages/bulk/?sku=JZ-1001")),
+        Door(
+            "nothing ticked",
+            answers(SHORTAGE, yes=422),
+            fixed("/shortages/bulk/"),
+            "post",
+            lambda _w: {"sku": "JZ-1001", "verb": "wait"},
+        ),
+    ),
+    "shortages/<str:number>/": (
+        Door("in scope", answers(SHORTAGE), lambda w: f"/shortages/{w.held.number}/"),
+        Door(
+            "out of scope",
+            answers(SHORTAGE - {Role.CLERK}, clerk=404),
+            lambda w: f"/shortages/{w.foreign.number}/",
+        ),
+    ),
+    "shortages/<str:number>/act/": (
+        Door(
+            "of an order that is not short",
+            answers(SHORTAGE, yes=409),
+            lambda w: f"/shortages/{w.held.number}/act/",
+            "post",
+            lambda w: {"verb": "retry", "version": w.held.version},
+        ),
+        Door(
+            "out of scope",
+            answers(SHORTAGE - {Role.CLERK}, yes=409, clerk=404),
+            lambda w: f"/shortages/{w.foreign.number}/act/",
+            "post",
+            lambda w: {"verb": "wait", "version": w.foreign.version},
         ),
     ),
     "listings/": (

@@ -48,6 +48,7 @@ class Place:
 _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("wall", _("审核墙"), "gpp_maybe", (Can.VIEW_ORDERS,)),
     ("work", _("我的任务"), "task_alt", ()),
+    ("shortages", _("缺货"), "production_quantity_limits", (Can.WORK_SHORTAGE,)),
     ("addresses", _("改地址"), "edit_location", (Can.EDIT_RECEIVER,)),
     ("scan", _("打包台"), "barcode_scanner", (Can.PACK,)),
     ("find", _("按电话找单"), "person_search", (Can.REVEAL_RECEIVER,)),

@@ -20,10 +20,12 @@ from ordercenter.console.order_stock import lines_with_stock
 from ordercenter.console.reasons import QUICK, checked_reason
 from ordercenter.console.reveal_forms import may_restrict, reveal_form
 from ordercenter.console.selectors import ORDER
+from ordercenter.console.shortage_facts import balance_of, promised_to
 from ordercenter.console.told import memo_form, told_of
 from ordercenter.core.actor import Actor, ActorKind
+from ordercenter.core.clock import now
 from ordercenter.core.errors import InvalidInput, OrderCenterError
-from ordercenter.core.policy import Can, allows
+from ordercenter.core.policy import AnyUser, Can, allows
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus
 from ordercenter.pipeline import decisions, merging, telling
@@ -180,11 +182,18 @@ def _answer_refusal(
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         return _draw(request, order, error=str(refusal), status=status, back=back)
     if status == HTTPStatus.CONFLICT:
-        if _done_already(request, order):
-            return HttpResponseRedirect(back)
-        return _draw_stale(request, order, refusal, back)
+        return answer_conflict(request, order, refusal, back)
     context = {"refusal": refusal, "back": back}
     return render(request, "console/refused.html", context, status=status)
+
+
+def answer_conflict(
+    request: HttpRequest, order: SalesOrder, refusal: OrderCenterError, back: str
+) -> HttpResponse:
+    """Who pressed twice goes on; who was late reads what changed and by whom (409)."""
+    if _done_already(request, order):
+        return HttpResponseRedirect(back)
+    return _draw_stale(request, order, refusal, back)
 
 
 def _done_already(request: HttpRequest, order: SalesOrder) -> bool:
@@ -252,8 +261,21 @@ def _draw(
         "scenes": reveal_form(user),
         "may_restrict": may_restrict(user, card.order),
         "merge": merging.group_of(card.order, user),
+        **_waiting(user, card),
     }
     return render(request, "console/order.html", context, status=int(status))
+
+
+def _waiting(user: AnyUser, card: selectors.Card) -> dict[str, Any]:
+    """What is still to come for the order: goods, and the rest of the money."""
+    order = card.order
+    short = [hold for hold in card.holds if hold.kind == HoldKind.SHORTAGE]
+    has_balance = order.deposit_paid_at and not order.paid_at and OrderStatus(order.status) in OPEN
+    return {
+        "is_short": bool(short) and allows(user, Can.WORK_SHORTAGE),
+        "promised": promised_to([order.pk]).get(order.pk, ()) if short else (),
+        "balance": balance_of(order, now()) if has_balance else None,
+    }
 
 
 def receiver_fields(request: HttpRequest, card: selectors.Card) -> list[dict[str, Any]]:
