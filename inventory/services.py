@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 from django.db import connection, transaction
 
 from inventory import clawback
+from inventory.caps import Caps
+from inventory.closing import MOVEMENT, active, close
 from inventory.contracts import Clawed, Demand, Grant, Immovable, StockRequest
 from inventory.errors import NotReserved
 from inventory.granting import (
@@ -29,13 +31,10 @@ from inventory.granting import (
 from inventory.models import Account, Reservation, StockLevel, StockMovement
 from inventory.moves import note_moved
 from ordercenter.core.actor import Actor
-from ordercenter.core.bulk import copy_rows, next_ids, update_rows
+from ordercenter.core.bulk import copy_rows, next_ids
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import NotFound
 
-_MOVEMENT: Final = (
-    "level_id", "source", "target", "quantity", "reservation_id", "reason", "actor", "created_at",
-)  # fmt: skip
 _RESERVATION: Final = (
     "id", "line_id", "order_id", "level_id", "quantity", "slice_id", "slice_units", "state",
     "created_at", "expires_at", "close_reason",
@@ -111,7 +110,7 @@ def reserve_many(
     check_requests(requests, levels)
     # Ask who already holds only after the lock: before it, a twin call could be half-way.
     held = {} if new_orders else _already_held(list(asked))
-    clawing = Clawing(levels, immovable)
+    caps, clawing = Caps(requests, levels, now=now), Clawing(levels, immovable)
     grants: dict[int, Grant] = {}
     taking: list[_Taking] = []
     for order_id, request in asked.items():
@@ -120,6 +119,9 @@ def reserve_many(
             grants[order_id] = Grant(order_id, vw, reservations=pks)
             continue
         wanted = wanted_by(request.demands)
+        if capped := caps.over(request, wanted):
+            grants[order_id] = Grant(order_id, None, capped=capped)
+            continue
         source = choose(wanted, request.sources, levels, request.shop_id)
         claws = source is None and clawing.may_help(request)
         if claws:
@@ -127,6 +129,7 @@ def reserve_many(
         if source is None:
             grants[order_id] = _refusal(request, wanted, levels)
             continue
+        caps.count(request, wanted)
         clawed: list[Clawed] = []
         for demand in request.demands:
             level = levels[source, demand.sku_id]
@@ -189,7 +192,7 @@ def _write_reservations(
     )  # fmt: skip
     copy_rows(
         StockMovement,
-        _MOVEMENT,
+        MOVEMENT,
         (
             (t.level.pk, "available", "reserved", t.demand.quantity, pk, "reserve", who, now)
             for pk, t in zip(pks, taking, strict=True)
@@ -235,120 +238,6 @@ def _count_taken(levels: Iterable[Level]) -> None:
     note_moved(pk for pk, _, _ in touched)
 
 
-class _Held(NamedTuple):
-    """An active reservation. ``is_clawed``: units of other shops' slices went into it."""
-
-    pk: int
-    order_id: int
-    line_id: int
-    level_id: int
-    quantity: int
-    slice_id: int | None
-    slice_units: int
-    is_clawed: bool
-
-
-def _active(order_ids: Collection[int]) -> list[_Held]:
-    """The active reservations of these orders, their levels locked first."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM inventory_stocklevel WHERE id IN ("
-            "SELECT level_id FROM inventory_reservation WHERE order_id = ANY(%s) "
-            "AND state = 'active') ORDER BY id FOR NO KEY UPDATE",
-            [list(order_ids)],
-        )
-        cursor.execute(
-            "SELECT id, order_id, line_id, level_id, quantity, slice_id, slice_units, "
-            "EXISTS (SELECT 1 FROM inventory_clawback c WHERE c.order_id = r.order_id "
-            "AND c.line_id = r.line_id AND c.state = 'taken') FROM inventory_reservation r "
-            "WHERE order_id = ANY(%s) AND state = 'active' ORDER BY id",
-            [list(order_ids)],
-        )
-        return [_Held(*row) for row in cursor.fetchall()]
-
-
-def _close(
-    rows: Sequence[_Held],
-    *,
-    state: str,
-    target: Account,
-    reason: str,
-    actor: Actor,
-    now: datetime,
-    refused: Mapping[int, str] | None = None,
-) -> None:
-    if not rows:
-        return
-    update_rows(
-        "inventory_reservation",
-        [
-            ("id", "bigint"),
-            ("state", "text"),
-            ("closed_at", "timestamptz"),
-            ("close_reason", "text"),
-        ],
-        [(row.pk, state, now, reason) for row in rows],
-        where="t.state = 'active'",
-    )
-    gone = target == Account.SHIPPED
-    back: dict[int, int] = defaultdict(int)
-    for row in rows:
-        back[row.level_id] += row.quantity
-    locked = {} if gone else _back_to_slices(rows, refused or {}, actor=actor, now=now)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE inventory_stocklevel t SET reserved = t.reserved - v.n, "
-            "locked = t.locked + v.locked, "
-            "on_hand = t.on_hand - CASE WHEN %s THEN v.n ELSE 0 END "
-            "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS v(id, n, locked) "
-            "WHERE t.id = v.id",
-            [gone, *column([(level, n, locked.get(level, 0)) for level, n in back.items()])],
-        )
-    note_moved(back)
-    who = f"{actor.kind}:{actor.name}"[:80]
-    copy_rows(
-        StockMovement,
-        _MOVEMENT,
-        [
-            (row.level_id, "reserved", target.value, row.quantity, row.pk, reason[:32], who, now)
-            for row in rows
-        ],
-    )
-
-
-def _back_to_slices(
-    rows: Sequence[_Held], refused: Mapping[int, str], *, actor: Actor, now: datetime
-) -> dict[int, int]:
-    """Give slices back what came out of them; return the units locked again by level.
-
-    A slice that has ended gets nothing back, and has sold that much less.
-    """
-    sold: dict[int, int] = defaultdict(int)
-    clawed: dict[int, int] = defaultdict(int)
-    for row in rows:
-        if row.slice_id is not None:
-            sold[row.slice_id] += row.slice_units
-    lines = [row.line_id for row in rows if row.is_clawed]
-    for one in clawback.end(lines, refused=refused, actor=actor, now=now) if lines else ():
-        clawed[one.slice_id] += one.quantity
-    if not sold and not clawed:
-        return {}
-    locked: dict[int, int] = defaultdict(int)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE inventory_stockslice t SET "
-            "unsold = t.unsold + CASE WHEN t.is_active THEN v.sold + v.clawed ELSE 0 END, "
-            "quantity = t.quantity + CASE WHEN t.is_active THEN v.clawed ELSE -v.sold END "
-            "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS v(id, sold, clawed) "
-            "WHERE t.id = v.id "
-            "RETURNING t.level_id, CASE WHEN t.is_active THEN v.sold + v.clawed ELSE 0 END",
-            column([(pk, sold[pk], clawed[pk]) for pk in sorted({*sold, *clawed})]),
-        )
-        for level, units in cursor.fetchall():
-            locked[level] += units
-    return locked
-
-
 @transaction.atomic
 def release(
     order_ids: Collection[int],
@@ -363,8 +252,8 @@ def release(
     Units go back to the slices they came out of, those taken back from other shops too, while
     these are active. ``refused`` names claw-backs (with words) that a platform has undone.
     """
-    rows = _active(order_ids)
-    _close(
+    rows = active(order_ids)
+    close(
         rows, state="released", target=Account.AVAILABLE, reason=reason, actor=actor,
         now=now or clock_now(), refused=refused,
     )  # fmt: skip
@@ -388,8 +277,8 @@ def release_some(
     own = Reservation.objects.filter(pk__in=wanted, order_id=order_id).count()
     if own != len(wanted):
         raise NotFound(what="该订单的库存占用")
-    rows = [row for row in _active([order_id]) if row.pk in wanted]
-    _close(
+    rows = [row for row in active([order_id]) if row.pk in wanted]
+    close(
         rows, state="released", target=Account.AVAILABLE, reason=reason, actor=actor,
         now=now or clock_now(),
     )  # fmt: skip
@@ -425,10 +314,10 @@ def consume(
 ) -> None:
     """The units left the shelf. Raises NotReserved unless every reservation was active."""
     wanted = set(reservation_ids)
-    rows = [row for row in _active([order_id]) if row.pk in wanted]
+    rows = [row for row in active([order_id]) if row.pk in wanted]
     if not wanted or len(rows) != len(reservation_ids):
         raise NotReserved
-    _close(
+    close(
         rows, state="consumed", target=Account.SHIPPED, reason=reason, actor=actor,
         now=now or clock_now(),
     )  # fmt: skip
@@ -474,6 +363,6 @@ def receive(
     who = f"{actor.kind}:{actor.name}"[:80]
     return copy_rows(
         StockMovement,
-        _MOVEMENT,
+        MOVEMENT,
         [(pk, "outside", "available", n, None, reason, who, now) for pk, n in amounts],
     )

@@ -16,6 +16,7 @@ from ordercenter.audit.models import Action
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.live import announce
 from ordercenter.orders.models import SalesOrder
+from ordercenter.pipeline import clawing
 from ordercenter.pipeline.noting import note
 
 State = OutboundMessage.State
@@ -127,6 +128,8 @@ def refused(message: OutboundMessage, error: ConnectorError, *, now: datetime) -
     wait = timedelta(minutes=settings.STOCK_REFUSED_MINUTES)
     _not_before(message, error.error.message, now + wait)
     locked = STOCK_LOCKED in {error.error.code, error.error.sub_code}
+    if locked:
+        clawing.refused(message.payload["listing"], error.error.message, now=now)
     return locked and bool(outbox.put_off(message, str(error), wait=wait.total_seconds(), now=now))
 
 

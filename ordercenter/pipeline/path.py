@@ -15,7 +15,7 @@ from django.db import connection
 from fulfillment import services as fulfillment
 from fulfillment.models import Stage
 from inventory import services as inventory
-from inventory.contracts import Demand, Grant, StockRequest
+from inventory.contracts import Buyer, Cap, Demand, Grant, StockRequest
 from inventory.selectors import SourceMap
 from ordercenter.catalog.selectors import Priced, Shelf
 from ordercenter.core.actor import Actor, ActorKind
@@ -24,6 +24,7 @@ from ordercenter.core.money import share_out
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline import promises
+from ordercenter.pipeline.movable import immovable
 from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
 from risk import services as risk
 from risk.contracts import Finding, Subject, SubjectLine
@@ -199,13 +200,16 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
             shop_id=w.shop_id,
             is_paid=w.is_paid,
             currency=w.currency,
+            buyer=Buyer(w.evidence.buyer, w.evidence.address, w.evidence.ip),
         )
         for w in wanting
     ]
     if not requests:
         return
     all_new = all(w.fresh for w in wanting)
-    grants = inventory.reserve_many(requests, actor=actor, now=now, new_orders=all_new)
+    grants = inventory.reserve_many(
+        requests, actor=actor, now=now, new_orders=all_new, immovable=immovable
+    )
     codes = _sku_codes(grants)
     for work, grant in zip(wanting, grants, strict=True):
         if grant.granted:
@@ -213,13 +217,32 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
             work.unhold(HoldKind.SHORTAGE, "库存已占用")
             work.must_judge = True
             work.move(S.RESERVED)
+            if grant.clawed:
+                work.flags.append("clawed_back")
             continue
+        if grant.capped:
+            work.hold(_capped(grant.capped, codes))
+            continue
+        work.unhold(HoldKind.SHORTAGE, "已付款，改按缺货处理", code="capped")
         work.left = dict(grant.seen or {})
         said = "、".join(
             f"{codes[s.sku_id]} 需 {s.wanted} 件，可用 {s.available} 件" for s in grant.shortages
         )
+        if work.short_because:
+            said = f"{said}（{work.short_because}）"
         short = [[codes[s.sku_id], s.wanted, s.available] for s in grant.shortages]
         work.hold(_hold(HoldKind.SHORTAGE, "shortage", "2", f"缺货：{said}", short=short))
+
+
+CAPPED_BY: Final = {"buyer": "同一买家", "address": "同一收货地址", "ip": "同一 IP"}
+
+
+def _capped(cap: Cap, codes: Mapping[int, str]) -> HoldDraft:
+    words = (
+        f"未付款，暂不占用：{CAPPED_BY[cap.kind]}未付款已占 {codes[cap.sku_id]} {cap.held} 件，"
+        f"本单 {cap.wanted} 件，上限 {cap.limit} 件；付款后再占"
+    )
+    return _hold(HoldKind.SHORTAGE, "capped", "1", words, by=cap.kind, sku=codes[cap.sku_id])
 
 
 def _wants_stock(work: Work) -> bool:
@@ -249,6 +272,7 @@ def unpaid_minutes() -> dict[int, int]:
 
 def _sku_codes(grants: Sequence[Grant]) -> dict[int, str]:
     wanted = {s.sku_id for grant in grants for s in grant.shortages}
+    wanted |= {grant.capped.sku_id for grant in grants if grant.capped}
     if not wanted:
         return {}
     with connection.cursor() as cursor:

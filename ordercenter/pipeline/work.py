@@ -161,6 +161,8 @@ class Work:
     """Somebody decided that it waits for goods to come, whatever its shop's rule says."""
     left: dict[int, int] = field(default_factory=dict)
     """Units of each SKU to be had where the reservation failed."""
+    short_because: str = ""
+    """Why it is short, where there is more to say than how much."""
     action: Action = Action.ORDER_MOVED
     reason: str = ""
     row_changed: bool = False

@@ -1,5 +1,6 @@
 """K01 and K02: buyers and the last unit, a promise that runs out while it is wanted."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -7,11 +8,20 @@ import pytest
 from django.db import IntegrityError
 
 from inventory import services as inventory
+from inventory import slices
 from inventory.contracts import Demand, Grant, StockRequest
-from inventory.models import Reservation, StockLevel
+from inventory.models import ClawBack, Reservation, StockLevel, StockSlice
+from ordercenter.catalog.models import Shop
 from ordercenter.core.actor import PIPELINE
+from ordercenter.core.policy import Role
 from ordercenter.orders.models import OrderLine
-from tests.factories import OrderLineFactory, ShopFactory, SkuFactory, VirtualWarehouseFactory
+from tests.factories import (
+    OrderLineFactory,
+    ShopFactory,
+    SkuFactory,
+    VirtualWarehouseFactory,
+    user_with,
+)
 from tests.races.tools import Gap, meeting, red, stock_up, unlocked, without
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -110,7 +120,7 @@ def promise_runs_out(level: StockLevel, run_together: Any, patch: pytest.MonkeyP
     """Two workers end one promise; between their acts a buyer takes the unit that came free."""
     first, second = wish(level), wish(level)
     assert buy(first, level).granted
-    gap, look = Gap(), inventory._active
+    gap, look = Gap(), inventory.active
 
     def slow_look(order_ids: Any) -> Any:
         found = look(order_ids)
@@ -133,7 +143,7 @@ def promise_runs_out(level: StockLevel, run_together: Any, patch: pytest.MonkeyP
         finally:
             gap.happened("bought")
 
-    patch.setattr(inventory, "_active", slow_look)
+    patch.setattr(inventory, "active", slow_look)
     results: list[Any] = run_together(expire, partial(expire, after="looked"), buyer)
     return results
 
@@ -177,3 +187,75 @@ def test_k02_twenty_rounds_of_buying_and_running_out_add_up(run_together: Any) -
         level.refresh_from_db()
         assert level.reserved == held <= 2
     assert stock_red() == set()
+
+
+# --- a claw-back against a sale out of the same slice ---------------------------------------------
+
+
+def shared_slice(units: int) -> tuple[StockLevel, Shop, Shop]:
+    """A level all of which is one shop's slice; that shop, and another."""
+    level, owner, other = shelf(units), ShopFactory.create(), ShopFactory.create()
+    boss = user_with(Role.OPERATIONS_SUPERVISOR)
+    slices.set_slice(level.pk, owner.pk, units, user=boss, actor=PIPELINE)
+    return level, owner, other
+
+
+def paid_order(level: StockLevel, shop: Shop) -> StockRequest:
+    line = OrderLineFactory.create(order__shop=shop, sku=level.sku)
+    demand = Demand(line.pk, level.sku_id, 1)
+    place = (level.virtual_warehouse_id,)
+    return StockRequest(line.order_id, (demand,), place, shop_id=shop.pk, is_paid=True)
+
+
+def sell_and_claw(units: int, run_together: Any) -> list[Any]:
+    """The slice's own shop and another want the same units at the same moment."""
+    level, owner, other = shared_slice(units)
+    wishes = [paid_order(level, shop) for shop in (owner, other) * (BUYERS // 2)]
+    reserve = partial(inventory.reserve_many, actor=PIPELINE)
+    results: list[Any] = run_together(*(partial(reserve, [wish]) for wish in wishes))
+    return results
+
+
+def granted(results: Sequence[Any]) -> int:
+    return sum(1 for one in results if isinstance(one, list) and one[0].granted)
+
+
+def test_a_claw_back_and_a_sale_never_take_the_same_unit_of_a_slice(
+    run_together: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody_looks_before_anybody_takes(monkeypatch)
+    assert granted(sell_and_claw(3, run_together)) == 3
+    row = StockSlice.objects.get()
+    clawed = sum(ClawBack.objects.values_list("quantity", flat=True))
+    sold = sum(Reservation.objects.values_list("slice_units", flat=True))
+    assert (row.unsold, row.quantity, sold + clawed) == (0, sold, 3)
+    assert red() & {"S1", "S2", "S3", "S13", "S14"} == set()
+
+
+def test_without_the_locks_the_checks_refuse_the_second_taker_of_a_slice(
+    run_together: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlocked(monkeypatch, "inventory_stocklevel")
+    unlocked(monkeypatch, "inventory_stockslice")
+    everybody_looks_before_anybody_takes(monkeypatch)
+    results = sell_and_claw(1, run_together)
+    assert granted(results) == 1
+    assert any(isinstance(one, IntegrityError) for one in results)
+    assert red() & {"S1", "S2", "S3", "S13", "S14"} == set()
+
+
+def test_control_without_locks_and_checks_one_unit_of_a_slice_is_taken_many_times(
+    run_together: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walls = [
+        "never_oversold", "slices_fit", "slice_unsold_fits",
+        "inventory_stocklevel_locked_check", "inventory_stockslice_unsold_check",
+        "inventory_stockslice_quantity_check",
+    ]  # fmt: skip
+    with without(walls=walls):
+        unlocked(monkeypatch, "inventory_stocklevel")
+        unlocked(monkeypatch, "inventory_stockslice")
+        everybody_looks_before_anybody_takes(monkeypatch)
+        assert granted(sell_and_claw(1, run_together)) > 1
+        assert red() >= {"S1", "S6"}
+        assert StockSlice.objects.get().unsold < 0
