@@ -7,6 +7,7 @@ once, and BS08, whose first time counts.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ def reserve(*requests: StockRequest) -> list[Grant]:
     return inventory.reserve_many(requests, actor=PIPELINE)
 
 
-def wanting(shelf: Shelf, **changes: int) -> StockRequest:
+def wanting(shelf: Shelf, **changes: Any) -> StockRequest:
     return replace(shelf.wish, demands=(replace(shelf.wish.demands[0], **changes),))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.db import IntegrityError
 
+from inventory import closing, granting, slices
 from inventory import services as inventory
-from inventory import slices
 from inventory.contracts import Demand, Grant, StockRequest
 from inventory.models import ClawBack, Reservation, StockLevel, StockSlice
 from ordercenter.catalog.models import Shop
@@ -57,14 +57,14 @@ def crowd(level: StockLevel, run_together: Any) -> list[Any]:
 
 
 def everybody_looks_before_anybody_takes(patch: pytest.MonkeyPatch) -> None:
-    meet, look = meeting(BUYERS), inventory.lock_levels
+    meet, look = meeting(BUYERS), granting.lock_levels
 
     def lock_levels(*args: Any) -> Any:
         levels = look(*args)
         meet()
         return levels
 
-    patch.setattr(inventory, "lock_levels", lock_levels)
+    patch.setattr("inventory.services.lock_levels", lock_levels)
 
 
 def stock_red() -> set[str]:
@@ -120,7 +120,7 @@ def promise_runs_out(level: StockLevel, run_together: Any, patch: pytest.MonkeyP
     """Two workers end one promise; between their acts a buyer takes the unit that came free."""
     first, second = wish(level), wish(level)
     assert buy(first, level).granted
-    gap, look = Gap(), inventory.active
+    gap, look = Gap(), closing.active
 
     def slow_look(order_ids: Any) -> Any:
         found = look(order_ids)
@@ -143,7 +143,7 @@ def promise_runs_out(level: StockLevel, run_together: Any, patch: pytest.MonkeyP
         finally:
             gap.happened("bought")
 
-    patch.setattr(inventory, "active", slow_look)
+    patch.setattr("inventory.services.active", slow_look)
     results: list[Any] = run_together(expire, partial(expire, after="looked"), buyer)
     return results
 
