@@ -12,6 +12,7 @@ from typing import Any, Final
 from django.db import connection
 
 from inventory.contracts import Clawed, Demand, Immovable, Shortage, StockRequest
+from ordercenter.core.bulk import array_text
 from ordercenter.core.errors import InvalidInput
 
 LevelKey = tuple[int, int]
@@ -88,10 +89,10 @@ def lock_levels(virtual_warehouse_ids: Collection[int], sku_ids: Collection[int]
             "SELECT id, virtual_warehouse_id, sku_id, on_hand, on_hand - reserved - locked, "
             "locked, (SELECT string_agg(v.id::text, ' ') FROM inventory_virtualwarehouse v "
             "JOIN inventory_warehouse w ON w.id = v.warehouse_id AND w.is_active "
-            "WHERE v.id = ANY(%s)) FROM inventory_stocklevel "
-            "WHERE virtual_warehouse_id = ANY(%s) AND sku_id = ANY(%s) "
+            "WHERE v.id = ANY(%s::bigint[])) FROM inventory_stocklevel "
+            "WHERE virtual_warehouse_id = ANY(%s::bigint[]) AND sku_id = ANY(%s::bigint[]) "
             "ORDER BY id FOR NO KEY UPDATE",
-            [places, places, list(sku_ids)],
+            [array_text(places), array_text(places), array_text(sku_ids)],
         )
         rows = cursor.fetchall()
         if not rows:
@@ -126,7 +127,8 @@ def check_requests(requests: Iterable[StockRequest], levels: LockedLevels) -> No
                 raise InvalidInput(what=f"占用数量必须大于 0：{demand.quantity}")
             if demand.sku_id not in skus:
                 strange_skus.add(demand.sku_id)
-        strange_places.update(place for place in request.sources if place not in levels.open_places)
+        if not levels.open_places.issuperset(request.sources):
+            strange_places.update(set(request.sources) - levels.open_places)
     if strange_skus:
         _must_exist("SELECT id FROM catalog_sku WHERE id = ANY(%s)", strange_skus, "货品")
     if strange_places:

@@ -6,16 +6,14 @@ Locks: stock levels in primary-key order, after the order rows and before the au
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Final, NamedTuple
 
 from django.db import connection, transaction
 
 from inventory import clawback
 from inventory.caps import Caps
 from inventory.closing import MOVEMENT, active, close
-from inventory.contracts import Clawed, Demand, Grant, Immovable, StockRequest
+from inventory.contracts import Clawed, Grant, Immovable, StockRequest
 from inventory.errors import NotReserved
 from inventory.granting import (
     Clawing,
@@ -23,22 +21,17 @@ from inventory.granting import (
     LevelKey,
     check_requests,
     choose,
-    column,
     lock_levels,
     shortages,
     wanted_by,
 )
 from inventory.models import Account, Reservation, StockLevel, StockMovement
 from inventory.moves import note_moved
+from inventory.promising import Promise, write_promises
 from ordercenter.core.actor import Actor
-from ordercenter.core.bulk import copy_rows, next_ids
+from ordercenter.core.bulk import array_text, copy_rows
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import NotFound
-
-_RESERVATION: Final = (
-    "id", "line_id", "order_id", "level_id", "quantity", "slice_id", "slice_units", "state",
-    "created_at", "expires_at", "close_reason",
-)  # fmt: skip
 
 
 def lock_ahead(
@@ -65,7 +58,7 @@ def _already_held(order_ids: Sequence[int]) -> dict[int, tuple[int, tuple[int, .
             "SELECT v.order_id, r.id, r.level_id FROM unnest(%s::bigint[]) AS v(order_id) "
             "CROSS JOIN LATERAL (SELECT id, level_id FROM inventory_reservation "
             "WHERE order_id = v.order_id AND state = 'active' OFFSET 0) r",
-            [list(order_ids)],
+            [array_text(order_ids)],
         )
         rows = cursor.fetchall()
         if not rows:
@@ -112,7 +105,8 @@ def reserve_many(
     held = {} if new_orders else _already_held(list(asked))
     caps, clawing = Caps(requests, levels, now=now), Clawing(levels, immovable)
     grants: dict[int, Grant] = {}
-    taking: list[_Taking] = []
+    placed: list[tuple[StockRequest, int, list[Clawed]]] = []
+    promises: list[Promise] = []
     for order_id, request in asked.items():
         if order_id in held:
             vw, pks = held[order_id]
@@ -123,33 +117,46 @@ def reserve_many(
             grants[order_id] = Grant(order_id, None, capped=capped)
             continue
         source = choose(wanted, request.sources, levels, request.shop_id)
-        claws = source is None and clawing.may_help(request)
-        if claws:
-            source = clawing.choose(wanted, request)
+        helper = clawing if source is None and clawing.may_help(request) else None
+        if helper:
+            source = helper.choose(wanted, request)
         if source is None:
             grants[order_id] = _refusal(request, wanted, levels)
             continue
         caps.count(request, wanted)
-        clawed: list[Clawed] = []
-        for demand in request.demands:
-            level = levels[source, demand.sku_id]
-            if claws:
-                clawed += clawing.claw(demand, level, request)
-            own = level.take(request.shop_id, demand.quantity)
-            taking.append(_Taking(demand, request, level, *own))
-        grants[order_id] = Grant(order_id, source, clawed=tuple(clawed))
-    _write_reservations(taking, grants, levels, actor=actor, now=now)
+        clawed = _take(request, source, levels, promises, clawing=helper)
+        placed.append((request, source, clawed))
+    written = write_promises(promises, levels.values(), actor=actor, now=now)
+    for request, source, clawed in placed:
+        own = tuple(written[demand.line_id] for demand in request.demands)
+        grants[request.order_id] = Grant(
+            request.order_id, source, reservations=own, clawed=tuple(clawed)
+        )
+    if taken_back := [(request, one) for request, _, clawed in placed for one in clawed]:
+        clawback.keep(taken_back, actor=actor, now=now)
     return [grants[request.order_id] for request in requests]
 
 
-class _Taking(NamedTuple):
-    """One line's units, decided and not yet written."""
-
-    demand: Demand
-    request: StockRequest
-    level: Level
-    slice_id: int | None
-    slice_units: int
+def _take(
+    request: StockRequest,
+    source: int,
+    levels: Mapping[LevelKey, Level],
+    promises: list[Promise],
+    *,
+    clawing: Clawing | None,
+) -> list[Clawed]:
+    """Take every line's units at a source that has them; return what came from other shops."""
+    clawed: list[Clawed] = []
+    for demand in request.demands:
+        level = levels[source, demand.sku_id]
+        if clawing:
+            clawed += clawing.claw(demand, level, request)
+        slice_id, units = level.take(request.shop_id, demand.quantity)
+        promises.append(
+            Promise(demand.line_id, request.order_id, level.pk, demand.quantity, slice_id, units,
+                    request.expires_at)
+        )  # fmt: skip
+    return clawed
 
 
 def _refusal(
@@ -162,80 +169,6 @@ def _refusal(
     }
     short = shortages(wanted, request.sources, levels, shop)
     return Grant(request.order_id, None, short, seen=seen)
-
-
-def _write_reservations(
-    taking: Sequence[_Taking],
-    grants: dict[int, Grant],
-    levels: Mapping[LevelKey, Level],
-    *,
-    actor: Actor,
-    now: datetime,
-) -> None:
-    """Write what was decided, and name the reservations in the grants."""
-    if not taking:
-        return
-    who = f"{actor.kind}:{actor.name}"[:80]
-    pks = next_ids(Reservation, len(taking))
-    of_order: dict[int, list[int]] = defaultdict(list)
-    for pk, one in zip(pks, taking, strict=True):
-        of_order[one.request.order_id].append(pk)
-    _count_taken(levels.values())
-    copy_rows(
-        Reservation,
-        _RESERVATION,
-        (
-            (pk, t.demand.line_id, t.request.order_id, t.level.pk, t.demand.quantity, t.slice_id,
-             t.slice_units, "active", now, t.request.expires_at, "")
-            for pk, t in zip(pks, taking, strict=True)
-        ),
-    )  # fmt: skip
-    copy_rows(
-        StockMovement,
-        MOVEMENT,
-        (
-            (t.level.pk, "available", "reserved", t.demand.quantity, pk, "reserve", who, now)
-            for pk, t in zip(pks, taking, strict=True)
-        ),
-    )
-    clawed = [
-        (one.request, claw)
-        for one in taking
-        for claw in grants[one.request.order_id].clawed
-        if claw.line_id == one.demand.line_id
-    ]
-    if clawed:
-        clawback.keep(clawed, actor=actor, now=now)
-    for order_id, own in of_order.items():
-        grants[order_id] = replace(grants[order_id], reservations=tuple(own))
-
-
-def _count_taken(levels: Iterable[Level]) -> None:
-    """Bring the locked levels and slices to what has been taken out of them."""
-    touched = sorted((lv.pk, lv.taken, lv.unlocked) for lv in levels if lv.taken)
-    sold = [
-        (one.pk, one.sold, one.clawed)
-        for level in levels
-        for one in level.slices.values()
-        if one.sold or one.clawed
-    ]
-    with connection.cursor() as cursor:
-        if sold:
-            cursor.execute(
-                "UPDATE inventory_stockslice t SET unsold = t.unsold - v.sold - v.clawed, "
-                "quantity = t.quantity - v.clawed "
-                "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS v(id, sold, clawed) "
-                "WHERE t.id = v.id",
-                column(sold),
-            )
-        cursor.execute(
-            "UPDATE inventory_stocklevel t SET reserved = t.reserved + v.taken, "
-            "locked = t.locked - v.unlocked "
-            "FROM unnest(%s::bigint[], %s::int[], %s::int[]) AS v(id, taken, unlocked) "
-            "WHERE t.id = v.id",
-            column(touched),
-        )
-    note_moved(pk for pk, _, _ in touched)
 
 
 @transaction.atomic

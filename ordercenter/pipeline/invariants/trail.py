@@ -81,7 +81,8 @@ CONSTRAINTS: Final = (
     "movement_positive", "movement_moves", "order_once", "order_money_not_negative", "line_once",
     "hold_open_once", "hold_not_released_by_asker", "tier3_release_was_asked", "message_once",
     "message_state", "message_attempts", "tracking_number_once", "one_live_waybill",
-    "refund_once", "audit_version_once",
+    "refund_once", "audit_version_once", "slices_fit", "stock_slice_once", "slice_unsold_fits",
+    "slice_ended_is_empty", "reservation_slice_units", "claw_back_positive",
 )  # fmt: skip
 """Names of constraints and unique indexes; conditions make some of them indexes only."""
 
