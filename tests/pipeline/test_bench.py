@@ -160,3 +160,15 @@ def test_a_day_told_again_makes_no_order_twice() -> None:
     assert found["invariants_broken"] == []
     assert found["replayed_messages"]["renewed"] > 100
     assert found["beside_replay"]["orders"] > 20
+
+
+def test_one_hot_sku_a_thousand_and_a_single_order_are_measured_with_their_books() -> None:
+    hot = run_bench("reserve_hot")
+    assert hot["reservations"] == 1_000
+    assert hot["product_per_second"] > hot["plain_update_per_second"] > 0
+    assert hot["against_durable_redis"]
+    spread = run_bench("reserve_spread")
+    assert (spread["skus"], spread["one_call_per_second"] > 0) == (1_000, True)
+    path = run_bench("reserve_path")
+    assert path["orders"] == 60
+    assert path["wait_ms_worst"] >= path["wait_ms_p99"] >= path["wait_ms_median"] > 0

@@ -21,7 +21,7 @@ from ordercenter.core.policy import Role
 from ordercenter.notices.models import Notice
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OrderStatus
-from ordercenter.pipeline import jobs, publishing, sending
+from ordercenter.pipeline import publishing, sending, shortages
 from ordercenter.pipeline.invariants import Look, look_at
 from tests.factories import (
     ListingFactory,
@@ -160,7 +160,7 @@ def test_once_it_is_paid_the_order_gets_what_it_lacked(seller: Seller) -> None:
     SalesOrder.objects.filter(pk=order.pk).update(
         paid_at=clock_now(), paid_amount=order.payable_amount
     )
-    jobs.work_shortages()
+    shortages.work_shortages()
     order.refresh_from_db()
     assert order.status == OrderStatus.ROUTED
     assert claws(order) == [("high", 2, "taken")]

@@ -26,8 +26,31 @@ def _ingest(options: Options) -> dict[str, Any]:
 
 
 def _reserve_hot(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
     with scratch_database():
-        found = reserve.run(orders=options["orders"] or 20_000, rounds=options["rounds"] or 5)
+        found = reserve.run_hot(
+            orders=options["orders"] or (1_000 if quick else 20_000),
+            rounds=options["rounds"] or (1 if quick else 5),
+        )
+        return found | {"settings": durability()}
+
+
+def _reserve_spread(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
+    with scratch_database():
+        found = reserve.run_spread(
+            orders=options["orders"] or (1_000 if quick else 20_000),
+            rounds=options["rounds"] or (1 if quick else 5),
+        )
+        return found | {"settings": durability()}
+
+
+def _reserve_path(options: Options) -> dict[str, Any]:
+    with scratch_database():
+        found = reserve.run_path(
+            seconds=options["seconds"] or (3 if options["quick"] else 60),
+            rate=options["rate"] or 20.0,
+        )
         return found | {"settings": durability()}
 
 
@@ -77,6 +100,8 @@ def _stock_push(options: Options) -> dict[str, Any]:
 MEASURES: Final[Mapping[str, Callable[[Options], dict[str, Any]]]] = {
     "ingest": _ingest,
     "reserve_hot": _reserve_hot,
+    "reserve_spread": _reserve_spread,
+    "reserve_path": _reserve_path,
     "wall": _wall,
     "poll": _poll,
     "push": _push,
@@ -104,8 +129,8 @@ class Command(BaseCommand):
         add("--channels", nargs="+", choices=poll.CHANNELS, help="poll：哪些平台")
         add("--url", default="http://127.0.0.1:8000", help="wall：运行中的演示系统")
         add("--pushes", type=int, default=200)
-        add("--rate", type=float, help="wall、push、replay、stock_push：每秒几单")
-        add("--seconds", type=float, help="push、replay、stock_push：每段测多少秒")
+        add("--rate", type=float, help="wall、push、replay、stock_push、reserve_path：每秒几单")
+        add("--seconds", type=float, help="push、replay、stock_push、reserve_path：每段测多少秒")
         add("--json", action="store_true", dest="as_json")
 
     def handle(self, *args: Any, **options: Any) -> None:
