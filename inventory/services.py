@@ -228,8 +228,8 @@ def release_from(
     now: datetime | None = None,
 ) -> int:
     """Give back what these orders hold of these levels; return how many reservations ended."""
-    rows = [row for row in _active(order_ids) if row.level_id in level_ids]
-    _close(
+    rows = [row for row in active(order_ids) if row.level_id in level_ids]
+    close(
         rows, state="released", target=Account.AVAILABLE, reason=reason, actor=actor,
         now=now or clock_now(),
     )  # fmt: skip
