@@ -30,6 +30,19 @@ REASONS: Final = {
 """What the ledger's reasons mean; any other is told as it stands."""
 
 
+PAPERS: Final = {
+    "inbound": _("到货单"), "transfer": _("调拨单"), "adjustment": _("库存调整"),
+    "count": _("盘点单"),
+}  # fmt: skip
+"""What kind of paper a movement's ``document`` names."""
+
+
+def paper_words(document: str) -> str:
+    """``inbound:12`` in words; anything else as it stands."""
+    kind, _sep, number = document.partition(":")
+    return f"{PAPERS[kind]} {number}" if kind in PAPERS else document
+
+
 def reason_words(reason: str) -> str:
     return str(REASONS.get(reason, reason))
 
@@ -162,6 +175,10 @@ class Moved:
     @property
     def words(self) -> str:
         return reason_words(self.reason)
+
+    @property
+    def paper(self) -> str:
+        return paper_words(self.document)
 
     @property
     def who(self) -> str:

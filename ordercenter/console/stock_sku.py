@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
@@ -30,12 +31,13 @@ from ordercenter.console.access import page
 from ordercenter.console.listing_facts import number_of
 from ordercenter.console.selectors import numbers_of
 from ordercenter.core.clock import SHANGHAI, now
-from ordercenter.core.policy import Can
+from ordercenter.core.policy import Can, allows
 
 MOST_RESERVATIONS: Final = 100
 PUSHES: Final = 5
 """So many of the last figures told of a listing are shown."""
 LONGEST_MOMENT: Final = 40
+PAPER_PAGES: Final = ("inbound", "transfer", "count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +132,13 @@ def sku_page(request: HttpRequest, sku_id: int) -> HttpResponse:
         "typed": typed,
         "is_odd": bool(typed) and (as_of is None or as_of > at),
         "moved": moved,
-        "ledger": [(one, numbers.get(one.order_id or 0, "")) for one in moved.rows],
+        "ledger": [
+            (one, numbers.get(one.order_id or 0, ""), paper_url(request, one.document))
+            for one in moved.rows
+        ],
         "asked": asked,
         "accounts": Account.choices,
-        "papers": explaining.documents(sku.pk),
+        "papers": [(one, explaining.paper_words(one)) for one in explaining.documents(sku.pk)],
         "older": _older(asked, typed, moved.next_before),
         "newest": _older(asked, typed, 0),
         "now": at,
@@ -155,6 +160,14 @@ def _present(request: HttpRequest, sku: Sku, shown: Sequence[facts.Shown]) -> di
         "steps": steps(sku, shown),
         "pushes": pushes(shown),
     }
+
+
+def paper_url(request: HttpRequest, document: str) -> str:
+    """The page of the paper behind a movement, for who works with papers."""
+    kind, _sep, pk = document.partition(":")
+    if kind not in PAPER_PAGES or not pk.isdecimal() or not allows(request.user, Can.MOVE_STOCK):
+        return ""
+    return reverse(kind, args=[int(pk)])
 
 
 def moment_of(text: str) -> datetime | None:

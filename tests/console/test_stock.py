@@ -22,6 +22,7 @@ from inventory.explaining import Asked, moved, stories
 from inventory.health import Alarm, Wanted
 from inventory.models import (
     ChannelQuota,
+    Inbound,
     ReplenishSnooze,
     SafetyStock,
     StockLevel,
@@ -392,6 +393,31 @@ def test_the_ledger_runs_a_balance_and_goes_on_page_by_page(as_role: AsRole) -> 
     assert "更早的" in client.get(f"/stock/{sku.pk}/").content.decode()
     assert client.get(f"/stock/{sku.pk}/?before={first.next_before}").status_code == 200
     assert client.get("/stock/999999999/").status_code == 404
+
+
+def test_a_movement_leads_to_its_paper_for_who_works_with_papers(as_role: AsRole) -> None:
+    sku = SkuFactory.create()
+    announce(place_in("江苏省", "华东仓"), sku, 12)
+    text = as_role(Role.PICKER).get(f"/stock/{sku.pk}/").content.decode()
+    assert "登记到货" in text
+    paper = Inbound.objects.get()
+    assert f'<a href="/stock/inbound/{paper.pk}/">到货单 {paper.pk}</a>' in text
+    text = as_role(Role.FINANCE).get(f"/stock/{sku.pk}/").content.decode()
+    assert f"到货单 {paper.pk}" in text
+    assert f'href="/stock/inbound/{paper.pk}/"' not in text
+
+
+def test_the_to_do_opens_the_form_for_arrivals_filled_in(as_role: AsRole) -> None:
+    sku = SkuFactory.create(code="LAMP-1")
+    place = place_in("江苏省", "华东仓")
+    put(place, sku, 30)
+    promise(place, sku, 20)
+    text = as_role(Role.WAREHOUSE_SUPERVISOR).get("/stock/low/").content.decode()
+    address = "/stock/inbound/new/?sku=LAMP-1&amp;units=130"
+    assert f'href="{address}"' in text
+    form = as_role(Role.WAREHOUSE_SUPERVISOR).get(address.replace("&amp;", "&")).content.decode()
+    assert "LAMP-1 130</textarea>" in form
+    assert "/stock/inbound/new/" not in as_role(Role.FINANCE).get("/stock/low/").content.decode()
 
 
 def test_a_picker_sees_the_stock_and_no_order_number(as_role: AsRole) -> None:
