@@ -21,6 +21,8 @@ class SubjectLine:
     is_gift: bool
     available: int | None = None
     """Units left in all usable places when this line could not be reserved; None once it is."""
+    gift_strategy: str = ""
+    """Which strategy the line names; empty where nobody has said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Subject:
     address: str
     ip: str
     lines: tuple[SubjectLine, ...]
+    shop_id: int = 0
 
     def key(self, name: str) -> str:
         value: str = getattr(self, name)

@@ -6,7 +6,7 @@ that would have caught it ends at theirs.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,19 +15,12 @@ from typing import Final
 
 from django.db import connection
 
+from ordercenter.catalog.gifts import MANUAL, Basket, Missed, Piece, Strategy, judge, matching
 from ordercenter.core.clock import SHANGHAI
-from risk.contracts import NOT_APPLICABLE, Seen, Subject
+from risk.contracts import NOT_APPLICABLE, Seen, Subject, SubjectLine
 from risk.rules import FactSpec
 
 DAY: Final = timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class GiftRule:
-    """Orders whose main goods reach ``min_amount`` may have this gift."""
-
-    gift_sku_id: int
-    min_amount: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,22 +183,47 @@ def price_ratio(subject: Subject) -> Seen:
     return Seen(NOT_APPLICABLE if lowest is None else Fraction(*lowest), detail=detail)
 
 
-def gift_gap(subject: Subject, gifts: Mapping[int, Decimal]) -> Seen:
-    """How much the main goods lack to the threshold of the gifts; every gift needs a strategy."""
+def gift_gap(subject: Subject, strategies: Sequence[Strategy]) -> Seen:
+    """How much the main goods lack to the gifts, in money or else in pieces.
+
+    Every gift needs a strategy that fits the shop, the time and the goods, unless a person gave
+    it. Unknown where there is none at all.
+    """
     present = [line for line in subject.lines if line.is_gift]
     if not present:
         return Seen(NOT_APPLICABLE)
-    main = sum((line.amount for line in subject.lines if not line.is_gift), Decimal(0))
-    worst = Decimal(0)
-    detail = present[0].sku_code
+    basket = Basket(
+        subject.shop_id,
+        subject.placed_at,
+        tuple(
+            Piece(line.sku_id, line.quantity, line.amount)
+            for line in subject.lines
+            if not line.is_gift
+        ),
+    )
+    worst = Seen(Decimal(0), detail=present[0].sku_code)
     for line in present:
-        threshold = gifts.get(line.sku_id)
-        if threshold is None:
-            return Seen(None, detail=line.sku_code)
-        gap = max(threshold - main, Decimal(0))
-        if gap > worst:
-            worst, detail = gap, line.sku_code
-    return Seen(worst, detail=detail)
+        missed = _missed(line, basket, strategies)
+        if missed is None:
+            continue
+        gap = missed.amount or Decimal(missed.quantity)
+        seen = Seen(gap or None, detail=f"{line.sku_code}，{missed.words}")
+        if seen.value is None:
+            return seen
+        worst = max(worst, seen, key=lambda one: Decimal(str(one.value)))
+    return worst
+
+
+def _missed(line: SubjectLine, basket: Basket, strategies: Sequence[Strategy]) -> Missed | None:
+    """What the line's gift misses; None where it is earned, or a person's own decision."""
+    if line.gift_strategy == MANUAL:
+        return None
+    found = matching(strategies, line.sku_id, line.gift_strategy)
+    verdicts = [judge(one, basket, gift_sku_id=line.sku_id) for one in found]
+    missed = [one for one in verdicts if isinstance(one, Missed)]
+    if any(one.is_manual for one in found) or len(missed) < len(verdicts):
+        return None
+    return min(missed, key=lambda m: m.distance, default=Missed("没有对应的赠品策略", 9))
 
 
 def gift_short(subject: Subject) -> Seen:
@@ -233,7 +251,7 @@ def unlocked_available(subject: Subject) -> Seen:
 
 
 def compute(
-    subjects: Sequence[Subject], specs: Sequence[FactSpec], gifts: Mapping[int, Decimal]
+    subjects: Sequence[Subject], specs: Sequence[FactSpec], gifts: Sequence[Strategy]
 ) -> list[dict[FactSpec, Seen]]:
     """Every fact of every order of the batch."""
     history = History(subjects, [s for s in specs if s.keys])

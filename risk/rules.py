@@ -182,7 +182,8 @@ def _apply(rule: Rule, facts: Mapping[FactSpec, Seen], shown: Mapping[FactSpec, 
                        limits=rule.limits)  # fmt: skip
     if any(value is None for _, value in told):
         return Finding(
-            rule.code, hit=True, tier="2", words=f"{rule.name}：缺少判断依据，需人工确认",
+            rule.code, hit=True, tier="2",
+            words=f"{rule.name}：缺少判断依据{_unknown(rule, facts)}，需人工确认",
             seen=values, limits=rule.limits, error="unknown fact", tag=rule.tag,
         )  # fmt: skip
     said = "；".join(describe(c, facts[c.spec]) for c in rule.conditions)
@@ -191,6 +192,13 @@ def _apply(rule: Rule, facts: Mapping[FactSpec, Seen], shown: Mapping[FactSpec, 
         rule.code, hit=True, tier=rule.tier, words=f"{rule.name}：{said}", seen=values,
         limits=rule.limits, orders=orders, queue=rule.queue, tag=rule.tag,
     )  # fmt: skip
+
+
+def _unknown(rule: Rule, facts: Mapping[FactSpec, Seen]) -> str:
+    """What nothing is known of, in brackets; empty where the fact does not say."""
+    seen = [facts[condition.spec] for condition in rule.conditions]
+    said = "；".join(one.detail for one in seen if one.value is None and one.detail)
+    return f"（{said}）" if said else ""
 
 
 def _holds(condition: Condition, value: FactValue) -> bool:
@@ -230,7 +238,7 @@ def describe(condition: Condition, seen: Seen) -> str:
         percent = f"{float(condition.limit):.0%}"
         return f"{seen.detail} 成交价为基准价的 {value}，规则为{_OP_WORDS[condition.op]} {percent}"
     if spec.name == "gift_gap":
-        return f"含赠品 {seen.detail}，主商品金额还差 ¥{value}"
+        return f"含赠品 {seen.detail}"
     if spec.name == "gift_short":
         return f"赠品 {seen.detail} 库存不足，缺 {value} 件"
     return f"{seen.detail} 可用库存仅 {value} 件且未锁定，规则为{limit} 件"

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from django.db import connection
 
-from ordercenter.catalog.models import GiftStrategy
+from ordercenter.catalog.gifts import strategies
 from ordercenter.core.bulk import copy_rows, dumps
 from risk.contracts import Judgement, Subject
 from risk.facts import compute
@@ -47,16 +46,6 @@ def live_rules() -> CompiledRules:
     return _compiled(row[0], json.dumps(row[1]))
 
 
-def gift_thresholds() -> dict[int, Decimal]:
-    """The lowest threshold at which each gift may go along."""
-    found: dict[int, Decimal] = {}
-    for sku_id, amount in GiftStrategy.objects.filter(is_active=True).values_list(
-        "gift_sku_id", "min_amount"
-    ):
-        found[sku_id] = min(amount, found.get(sku_id, amount))
-    return found
-
-
 def queue_up() -> None:
     """Wait until no other batch is being judged; held until the caller's transaction ends.
 
@@ -74,7 +63,7 @@ def screen(subjects: Sequence[Subject]) -> list[Judgement]:
         return []
     queue_up()
     rules = live_rules()
-    facts = compute(subjects, rules.specs, gift_thresholds())
+    facts = compute(subjects, rules.specs, strategies())
     return [judge(s, rules, f) for s, f in zip(subjects, facts, strict=True)]
 
 

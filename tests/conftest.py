@@ -8,6 +8,7 @@ import pytest
 from django.db import connections, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
 
+from ordercenter.catalog import gifts
 from ordercenter.pipeline import publishing
 from ordercenter.run.database import NotReady, ensure_database, leave_database
 
@@ -44,6 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last: the browser's event loop runs on in its thread, and no test
     after it could start one of its own."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.fixture(autouse=True)
+def _new_gift_strategies() -> None:
+    """No test gives by the strategies of another."""
+    gifts.forget()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -37,12 +37,14 @@ from inventory.models import (
     Warehouse,
     WarehouseAssignment,
 )
+from ordercenter.catalog import gifts
 from ordercenter.catalog.models import (
     Bundle,
     BundlePart,
     Channel,
     CodeType,
     GiftStrategy,
+    GiftTier,
     Listing,
     ListingVersion,
     Shop,
@@ -187,6 +189,21 @@ class GiftStrategyFactory(DjangoModelFactory[GiftStrategy]):
     name = "满赠"
     gift_sku = factory.SubFactory(SkuFactory, is_gift=True)
     min_amount = Decimal("99.00")
+
+    @classmethod
+    def _create(cls, model_class: type[GiftStrategy], *args: Any, **kwargs: Any) -> GiftStrategy:
+        gifts.forget()
+        created: GiftStrategy = super()._create(model_class, *args, **kwargs)
+        return created
+
+
+class GiftTierFactory(DjangoModelFactory[GiftTier]):
+    class Meta:
+        model = GiftTier
+
+    strategy = factory.SubFactory(GiftStrategyFactory)
+    gift_sku = factory.SubFactory(SkuFactory, is_gift=True)
+    min_amount = Decimal("199.00")
 
 
 class WarehouseFactory(DjangoModelFactory[Warehouse]):

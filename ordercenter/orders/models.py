@@ -180,6 +180,13 @@ class OrderLine(models.Model):
                 condition=Q(sku__isnull=True) | Q(bundle__isnull=True), name="line_sku_or_bundle"
             ),
         ]
+        indexes = [
+            models.Index(
+                fields=["gift_strategy", "order"],
+                name="line_given",
+                condition=~Q(gift_strategy__in=["", "platform"]) & Q(is_dropped=False),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.title} × {self.quantity}"

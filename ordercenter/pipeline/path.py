@@ -1,4 +1,4 @@
-"""The path of an order: map, reserve, screen, clear, route. Every step takes a batch.
+"""The path of an order: map, give, reserve, screen, clear, route. Every step takes a batch.
 
 An order moves on, gets a hold, or waits for its payment; nothing a step refuses touches the
 other orders of the batch. ``take`` runs every step that may follow, then writes once.
@@ -23,7 +23,7 @@ from ordercenter.core.live import announce
 from ordercenter.core.money import share_out
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
-from ordercenter.pipeline import promises
+from ordercenter.pipeline import giving, promises
 from ordercenter.pipeline.movable import immovable
 from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
 from risk import services as risk
@@ -48,11 +48,15 @@ def take(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int
     """
     shelf = Shelf.for_codes(_codes(works))
     map_lines(works, shelf)
-    if any(work.must_judge or work.status is S.MAPPED for work in works):
+    if any(work.must_judge or work.must_gift or work.status is S.MAPPED for work in works):
         risk.queue_up()
     sources = SourceMap()
+    giving.give(works, sources, actor=actor, now=now)
     give_back(works, sources, actor=actor, now=now)
     reserve(works, sources, actor=actor, now=now)
+    if swapped := giving.substitute(works):
+        reserve(swapped, sources, actor=actor, now=now)
+        giving.settle_substitutes(swapped)
     promises.settle(works, sources, now=now)
     check(works)
     screen(works, shelf)
@@ -102,7 +106,7 @@ def map_lines(works: Sequence[Work], shelf: Shelf) -> None:
             work.hold(_hold(HoldKind.UNMAPPED, "unmapped", "2", words, codes=problems))
             continue
         work.unhold(HoldKind.UNMAPPED, "商品已匹配")
-        work.must_judge = True
+        work.must_judge = work.must_gift = True
         if work.status is S.RECEIVED:
             work.move(S.MAPPED)
 
@@ -225,8 +229,11 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
             continue
         work.unhold(HoldKind.SHORTAGE, "已付款，改按缺货处理", code="capped")
         work.left = dict(grant.seen or {})
+        gifts = giving.only_given(work)
         said = "、".join(
-            f"{codes[s.sku_id]} 需 {s.wanted} 件，可用 {s.available} 件" for s in grant.shortages
+            f"{'赠品 ' if s.sku_id in gifts else ''}{codes[s.sku_id]} 需 {s.wanted} 件，"
+            f"可用 {s.available} 件"
+            for s in grant.shortages
         )
         if work.short_because:
             said = f"{said}（{work.short_because}）"
@@ -389,12 +396,13 @@ def _subject(work: Work, prices: Mapping[int, Priced]) -> Subject:
                 base_price=price if priced.currency == work.currency and price else None,
                 is_gift=free,
                 available=work.left.get(line.sku_id) if work.source_id is None else None,
+                gift_strategy=line.gift_strategy,
             )
         )
     keys = work.evidence
     return Subject(
         work.id, work.number, work.placed_at, work.payable_amount, keys.buyer, keys.device,
-        keys.phone, keys.address, keys.ip, tuple(lines),
+        keys.phone, keys.address, keys.ip, tuple(lines), work.shop_id,
     )  # fmt: skip
 
 

@@ -182,7 +182,7 @@ def _learn_prices(work: Work, draft: OrderDraft) -> None:
             part.unit_price = (amount / part.quantity).quantize(Decimal("0.01"))
         work.changes[f"amount {line.line_no}"] = [line.amount, now.amount]
         line.amount, line.unit_price, line.priced_now = now.amount, now.unit_price, True
-        work.must_judge = work.row_changed = True
+        work.must_judge = work.must_gift = work.row_changed = True
 
 
 def _learn_channel_hold(work: Work, draft: OrderDraft) -> None:
@@ -358,6 +358,8 @@ def _apply_refund(work: Work, request: RefundRequest) -> None:
                 )
             )  # fmt: skip
             work.unhold(HoldKind.REFUND, "退款已完成")
+            work.refunded.append((request.channel_line_id, request.amount))
+            work.must_gift = True
     elif request.state in {"closed", "none"} and not refunds.still_open(work.id):
         work.unhold(HoldKind.REFUND, "买家撤销或退款关闭")
 

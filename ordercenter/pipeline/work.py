@@ -155,6 +155,14 @@ class Work:
     """Its channel names other goods than it has."""
     gives_back: bool = False
     """What it holds is for other goods: it is released before anything is reserved."""
+    must_gift: bool = False
+    """What it earns in gifts has to be counted, or counted again."""
+    gifts: list[dict[str, Any]] = field(default_factory=list)
+    """What became of its gifts in this pass and why, for the record."""
+    swapped: list[tuple[Line, int | None, str]] = field(default_factory=list)
+    """(line, SKU and title before) of gifts for which something else is tried."""
+    refunded: list[tuple[str, Decimal]] = field(default_factory=list)
+    """(the channel's line or "", money) given back of an order that comes in."""
     source_id: int | None = None
     """The virtual warehouse that holds its stock."""
     may_wait: bool = False
@@ -211,12 +219,15 @@ class Work:
             self.changes[name] = [before, value]
             self.row_changed = True
 
-    def drop(self, line: Line, *, is_dropped: bool = True) -> None:
-        """Ship this line, with its parts, no more; or ship it again."""
+    def drop(self, line: Line) -> None:
+        """Ship this line, with its parts, no more. What it holds of the stock is the caller's.
+
+        What the order still earns in gifts is counted again.
+        """
         for one in self.lines:
-            if line.id in {one.id, one.bundle_line_id} and one.is_dropped != is_dropped:
-                one.is_dropped, one.dropped_now = is_dropped, True
-                self.row_changed = True
+            if line.id in {one.id, one.bundle_line_id} and not one.is_dropped:
+                one.is_dropped, one.dropped_now = True, True
+                self.row_changed = self.must_gift = True
 
     def goes_to(self, phone: str, address: str) -> None:
         """The receiver changed: rules match by the new keys, as far as there are any."""
@@ -270,7 +281,7 @@ _UPDATED: Final = (
     ("city", "text"), ("district", "text"), ("receiver_masked", "text"),
     ("receiver_sealed", "bytea"), ("seller_memo", "text"), ("priority", "smallint"),
     ("freight", "numeric"), ("deposit_amount", "numeric"), ("deposit_paid_at", "timestamptz"),
-    ("promised_at", "timestamptz"), ("balance_of_id", "bigint"),
+    ("promised_at", "timestamptz"), ("balance_of_id", "bigint"), ("has_gift", "boolean"),
 )  # fmt: skip
 
 
@@ -456,6 +467,8 @@ def _entry(work: Work) -> Entry:
         change["status"] = [None, *(work.passed or [work.status.value])]
     for name, pair in work.changes.items():
         change[name] = "***" if name.startswith("receiver") else pair
+    if work.gifts:
+        change["gifts"] = work.gifts
     if work.flags:
         change["flags"] = work.flags
     if work.opening:
