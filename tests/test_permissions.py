@@ -220,6 +220,8 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         decide("approve", answers({Role.CEO}, yes=302), "asked"),
         decide("refuse", answers({Role.CEO}, yes=302), "asked"),
         decide("approve", answers(set()), "asked_by_ceo"),
+        decide("give_gift", answers(DECIDERS, yes=409), gift="TOWEL"),  # not mapped yet
+        decide("drop_gift", answers(SUPERVISORS | {Role.CLERK, Role.REVIEWER}, yes=409), line=1),
         decide("no such verb", answers(SEERS, yes=404)),
     ),
     "orders/<str:number>/receiver/": (
@@ -261,6 +263,11 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             "post",
             lambda _w: {"reason": "买家要求删除个人信息"},
         ),
+    ),
+    "gifts/": (
+        Door("strategies", answers(SEERS), fixed("/gifts/")),
+        Door("on an order", answers(SEERS), lambda w: f"/gifts/?order={w.held.number}"),
+        Door("on no order", answers(SEERS), fixed("/gifts/?order=nothing")),
     ),
     "reveals/": (Door("log of looks", answers(SUPERVISORS | {Role.CEO}), fixed("/reveals/")),),
     "find/": (

@@ -203,7 +203,7 @@ def sentence(
 def _offer(step: Step, goods: str) -> str:
     asked = f"满 {step.min_amount.normalize():f}" if step.min_amount else ""
     if step.min_quantity:
-        asked += f"{'且' if asked else ''}满 {step.min_quantity} 件"
+        asked += f"{' 且' if asked else ''}满 {step.min_quantity} 件"
     bought = f"购买 {goods}" if goods else ""
     paid = f"实付{asked}" if step.min_amount else asked
     condition = " ".join(part for part in (bought, paid) if part) or "下单"

@@ -57,6 +57,7 @@ _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("inbounds", _("仓库作业"), "pallet", (Can.MOVE_STOCK,)),
     ("listings", _("商品匹配"), "link", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
     ("goods", _("货品"), "category", (Can.EDIT_MAPPING,)),
+    ("gifts", _("赠品"), "redeem", (Can.REVIEW,)),
     ("warroom:board", _("作战看板"), "monitoring", (Can.VIEW_BOARD,)),
     ("warroom:health", _("店铺"), "storefront", (Can.VIEW_HEALTH,)),
     ("reveals", _("明文查看记录"), "visibility", (Can.READ_REVEALS,)),

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ordercenter.audit.models import AuditRecord
 from ordercenter.console import selectors
 from ordercenter.console.access import back_of, me, page
+from ordercenter.console.gifts import gift_desk
 from ordercenter.console.order_stock import lines_with_stock
 from ordercenter.console.reasons import QUICK, checked_reason
 from ordercenter.console.reveal_forms import may_restrict, reveal_form
@@ -28,7 +29,7 @@ from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import AnyUser, Can, allows
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus
-from ordercenter.pipeline import decisions, merging, telling
+from ordercenter.pipeline import decisions, gifting, merging, telling
 
 MOST_HOLDS: Final = 100
 RECEIVER_FIELDS: Final = (
@@ -88,6 +89,20 @@ def _cancel(it: Decision) -> None:
     decisions.cancel_order(it.order.pk, **it.facts())
 
 
+def _give_gift(it: Decision) -> None:
+    quantity = it.request.POST.get("quantity", "").strip()
+    gifting.give_by_hand(
+        it.order.pk,
+        it.request.POST.get("gift", "").replace("\0", ""),
+        _number(quantity) if quantity else None,
+        **it.facts(),
+    )
+
+
+def _drop_gift(it: Decision) -> None:
+    gifting.drop_gift(it.order.pk, _number(it.request.POST.get("line", "")), **it.facts())
+
+
 def _freeze(it: Decision) -> None:
     facts = it.facts()
     del facts["seen_version"]  # a freeze counts whatever happened meanwhile
@@ -102,6 +117,8 @@ VERBS: Final[Mapping[str, tuple[Callable[[Decision], None], Promise]]] = {
     "approve": (_approve, _("%(number)s 已批准解冻")),
     "refuse": (_refuse, _("%(number)s 已驳回解冻申请")),
     "cancel": (_cancel, _("%(number)s 已取消")),
+    "give_gift": (_give_gift, _("%(number)s 已加赠")),
+    "drop_gift": (_drop_gift, _("%(number)s 不再发这件赠品")),
     "freeze": (_freeze, _("%(number)s 已冻结")),
 }
 
@@ -262,6 +279,7 @@ def _draw(
         "may_restrict": may_restrict(user, card.order),
         "merge": merging.group_of(card.order, user),
         **_waiting(user, card),
+        "gift": gift_desk(request, card.order),
     }
     return render(request, "console/order.html", context, status=int(status))
 

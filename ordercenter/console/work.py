@@ -139,13 +139,17 @@ class Goods:
     sku: Sku
     quantity: int
     places: Places
+    is_gift: bool
 
 
 def goods_of(parcel: Parcel) -> list[Goods]:
     """What belongs into a parcel, in the order of the way past the shelves."""
-    lines = list(parcel.parcel_lines.select_related("sku"))
+    lines = list(parcel.parcel_lines.select_related("sku", "line"))
     places = places_of(parcel.warehouse_id, [line.sku_id for line in lines])
-    goods = [Goods(line.sku, line.quantity, places[line.sku_id]) for line in lines]
+    goods = [
+        Goods(row.sku, row.quantity, places[row.sku_id], row.line.is_gift or row.sku.is_gift)
+        for row in lines
+    ]
     return sorted(goods, key=lambda one: (*one.places.turn, one.sku.code))
 
 

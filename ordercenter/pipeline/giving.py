@@ -69,14 +69,15 @@ def give(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dateti
         _keep_to_limits(changes)
     else:
         changes = [Change(work) for work in due]
-    waiting = [work for work in works if work.status is S.MAPPED]
-    _apply(changes, waiting, sources, actor=actor, now=now)
+    _apply(changes, works, sources, actor=actor, now=now)
 
 
 def _may_get(work: Work) -> bool:
-    """Not what somebody else has shipped, and not what has left or ended."""
-    return work.status in OPEN - {S.RECEIVED} and not work.held_by_code(
-        HoldKind.CHANNEL, "shipped_elsewhere"
+    """Not what somebody else has shipped, what has left or ended, or is not mapped whole."""
+    return (
+        work.status in OPEN - {S.RECEIVED}
+        and not any(ln.is_unmapped for ln in work.lines)
+        and not work.held_by_code(HoldKind.CHANNEL, "shipped_elsewhere")
     )
 
 
@@ -186,13 +187,12 @@ def _keep_to_limits(changes: Sequence[Change]) -> None:
 
 def _apply(
     changes: Sequence[Change],
-    waiting: Sequence[Work],
+    batch: Sequence[Work],
     sources: SourceMap,
     *,
     actor: Actor,
     now: datetime,
 ) -> None:
-    """``waiting``: orders that are to get their stock in this pass."""
     inside = _inside([c.work for c in changes if c and c.work.status is S.ROUTED])
     rearranged = []
     for change in changes:
@@ -208,7 +208,7 @@ def _apply(
         else:
             rearranged.append(change)
     if rearranged:
-        _rearrange(rearranged, waiting, sources, actor=actor, now=now)
+        _rearrange(rearranged, batch, sources, actor=actor, now=now)
 
 
 def _holds_too_much(work: Work) -> bool:
@@ -290,7 +290,7 @@ def note(work: Work, line: Line, words: str, what: str = "given") -> None:
 
 def _rearrange(
     changes: Sequence[Change],
-    waiting: Sequence[Work],
+    batch: Sequence[Work],
     sources: SourceMap,
     *,
     actor: Actor,
@@ -306,7 +306,7 @@ def _rearrange(
         regiving.Plan(change.work, lines, substitutes_of(change.work, lines))
         for change, lines in tried
     ]
-    regiving.rearrange(plans, sources, waiting=waiting, actor=actor, now=now)
+    regiving.rearrange(plans, sources, batch=batch, actor=actor, now=now)
     for plan, (change, _) in zip(plans, tried, strict=True):
         work = change.work
         if plan.refused:

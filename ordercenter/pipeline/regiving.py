@@ -57,21 +57,20 @@ def rearrange(
     plans: Sequence[Plan],
     sources: SourceMap,
     *,
-    waiting: Sequence[Work] = (),
+    batch: Sequence[Work] = (),
     actor: Actor,
     now: datetime,
 ) -> None:
     """Hold the stock of these orders anew, by their lines as they are now.
 
     In the caller's transaction, orders locked. An order that gives in goes before the others,
-    so that what it held is there for it; so it ends with every order held. ``waiting`` are
-    orders that will be given stock later in this transaction: their levels are locked with
-    these, by primary key.
+    so that what it held is there for it; so it ends with every order held. ``batch``: all
+    orders of the transaction, whose levels are locked with these, by primary key.
     """
     todo = [plan for plan in plans if plan.is_needed]
     if not todo:
         return
-    _lock_ahead(todo, waiting, sources)
+    _lock_ahead(todo, batch, sources)
     expiries = _expiries([plan.work.id for plan in todo])
     while short := _attempt(todo, sources, expiries, actor=actor, now=now):
         for plan in short:
@@ -85,13 +84,12 @@ def rearrange(
         _unpack(plan.work, actor=actor, now=now)
 
 
-def _lock_ahead(plans: Sequence[Plan], waiting: Sequence[Work], sources: SourceMap) -> None:
+def _lock_ahead(plans: Sequence[Plan], batch: Sequence[Work], sources: SourceMap) -> None:
     """Lock every level that may be touched in one go, by primary key, before any is changed."""
-    works = [*(plan.work for plan in plans), *waiting]
-    places = {place for work in works for place in _places(work, sources)}
+    works = [*(plan.work for plan in plans), *batch]
     skus = {ln.sku_id for work in works for ln in work.lines if ln.sku_id}
     skus |= {gift.sku_id for plan in plans for gift in plan.substitutes.values()}
-    inventory.lock_levels(places, skus)
+    inventory.lock_ahead([work.id for work in works], sources.all, skus)
 
 
 def _places(work: Work, sources: SourceMap) -> tuple[int, ...]:
@@ -142,12 +140,16 @@ def _attempt(
 
 def _request(plan: Plan, places: tuple[int, ...], expires_at: datetime | None) -> StockRequest:
     """What only loses something stays where it is."""
-    goods = [(ln.id, ln.sku_id, ln.quantity) for ln in plan.work.goods if ln.sku_id]
+    work = plan.work
+    goods = [(ln.id, ln.sku_id, ln.quantity, ln.amount) for ln in work.goods if ln.sku_id]
     return StockRequest(
-        order_id=plan.work.id,
+        order_id=work.id,
         demands=tuple(Demand(*one) for one in goods),
         sources=places if plan.added else places[:1],
         expires_at=expires_at,
+        shop_id=work.shop_id,
+        is_paid=work.is_paid,
+        currency=work.currency,
     )
 
 

@@ -103,7 +103,8 @@ def _rewrite(work: Work, draft: OrderDraft) -> None:
     work.change("freight", draft.freight)
     work.unhold(HoldKind.CHANGED, "已按平台修改后的商品更新", code=CODE)
     work.unhold(HoldKind.SHORTAGE, "平台修改了订单商品", code=promises.WAITS[1])
-    work.must_judge = work.must_recount = work.row_changed = True
+    work.must_judge = work.must_gift = True
+    work.must_recount = work.row_changed = True
     if work.status is S.RECEIVED:
         return
     work.gives_back = work.status is not S.MAPPED

@@ -1,4 +1,4 @@
-"""What the board shows: figures only, no receiver, read in ten questions.
+"""What the board shows: figures only, no receiver, read in eleven questions.
 
 Counts go over open orders, over the last day and over open rows, each by its own index, so
 they cost the same with a thousand old orders as with a million. Test orders are kept out.
@@ -19,6 +19,7 @@ from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.replica import reading
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus, Tier
+from ordercenter.pipeline.gift_rate import GiftMatch, gift_match
 from ordercenter.pipeline.health import MANY_FAILURES, Level, is_silent, level
 from ordercenter.pipeline.proof import Badge, badge
 
@@ -153,6 +154,8 @@ class Board:
     minutes: Sequence[int]
     proof: Badge
     """The last full check of the stock."""
+    gifts: GiftMatch
+    """Of the gifts today's shipped orders owe, how many lie in their parcels."""
 
     @property
     def open_count(self) -> int:
@@ -227,6 +230,7 @@ def board(now: datetime) -> Board:
         lines=lines,
         minutes=_orders_a_minute(now),
         proof=badge(now=now),
+        gifts=gift_match(midnight(now), now + timedelta(seconds=1)),
     )
 
 

@@ -14,6 +14,7 @@ from django.contrib.auth.models import Group, User
 from ordercenter.console.admin import (
     catalog,
     field_maps,
+    gifts,
     lines,
     orders,
     papers,
@@ -26,6 +27,7 @@ from ordercenter.console.admin import (
 __all__ = [
     "catalog",
     "field_maps",
+    "gifts",
     "lines",
     "orders",
     "papers",

@@ -16,7 +16,6 @@ from ordercenter.audit.models import Action
 from ordercenter.catalog.models import (
     Bundle,
     BundlePart,
-    GiftStrategy,
     Listing,
     Shop,
     ShopAssignment,
@@ -194,17 +193,6 @@ class ListingAdmin(ReferenceAdmin[Listing]):
     def page(self, listing: Listing) -> str:
         address = address_of(listing.shop_id, listing.code_type, listing.code)
         return format_html('<a href="{}">{}</a>', address, _("查看与修改"))
-
-
-@admin.register(GiftStrategy)
-class GiftStrategyAdmin(ReferenceAdmin[GiftStrategy]):
-    edit_rights = (Can.EDIT_MAPPING,)
-    audit_action = Action.CATALOG_CHANGED
-    list_display = ("code", "name", "gift_sku", "min_amount", "is_active")
-    list_filter = ("is_active",)
-    list_select_related = ("gift_sku",)
-    search_fields = ("code", "name")
-    autocomplete_fields = ("gift_sku",)
 
 
 @admin.register(Shop)
