@@ -20,13 +20,15 @@ from ordercenter.audit.models import Action
 from ordercenter.catalog.models import Bundle, Listing, Sku
 from ordercenter.catalog.selectors import Shelf, Target
 from ordercenter.core.actor import Actor
+from ordercenter.core.bulk import update_rows
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.policy import Can, require
-from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
+from ordercenter.orders.states import OPEN, OrderStatus
 from ordercenter.pipeline.path import take, tie_line
+from ordercenter.pipeline.promises import SHORT, WAITS
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.rereading import Changed, Reading, following, made_of, meanings
-from ordercenter.pipeline.work import Line, Work, load, write
+from ordercenter.pipeline.work import Line, Work, load
 
 logger = logging.getLogger(__name__)
 BATCH: Final = 200
@@ -35,6 +37,7 @@ AT_ONCE: Final = 400
 PACKED: Final = (Parcel.State.PACKED, Parcel.State.SHIPPED, Parcel.State.SIGNED)
 JOB: Final = Actor.job("recode")
 S = OrderStatus
+RETIRED: Final = "商品改按新的对应关系，重新占用库存"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ def recode_batch(
                 due.setdefault(work.id, set()).add(line.id)
     if not due:
         return 0
-    works = _without_shortages([w for w in works if w.id in due], actor=actor, now=now)
+    works = [work for work in works if work.id in due]
+    _retire_shortages(works, actor=actor, now=now)
     names = _names([*(r.target for r in asked.values()), *meant.values()])
     for work in works:
         work.action, work.reason = Action.LINE_SWAPPED, reason
@@ -151,7 +155,12 @@ def _reading(work: Work, line: Line) -> Reading | None:
 
 
 def _is_other(work: Work, line: Line, target: Target, shelf: Shelf) -> bool:
-    """Whether a line stands for something else than it should, or for other parts."""
+    """Whether a line stands for something else than it should, or for other parts.
+
+    A part that no listing read was swapped by hand: its line is left alone.
+    """
+    if any(part.listing_version is None for part in _parts(work, line)):
+        return False
     if (line.sku_id, line.bundle_id) != target:
         return True
     made = sorted((p.sku_id or 0, p.quantity // line.quantity) for p in _parts(work, line))
@@ -164,15 +173,21 @@ def _parts(work: Work, line: Line) -> list[Line]:
     return [p for p in work.lines if p.bundle_line_id == line.id and not p.is_dropped]
 
 
-def _without_shortages(works: Sequence[Work], *, actor: Actor, now: datetime) -> list[Work]:
-    """End what says that the old goods are short: the new ones may be, in words of their own."""
-    short = [w for w in works if w.held_by(HoldKind.SHORTAGE)]
-    for work in short:
-        work.reason = "商品改按新的对应关系"
-        work.unhold(HoldKind.SHORTAGE, work.reason)
-    write(short, actor=actor, now=now)
-    rest = [w for w in works if w not in short]
-    return sorted([*rest, *load([w.id for w in short])], key=lambda work: work.id)
+def _retire_shortages(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
+    """End what says that the old goods are short, or to come: the next try has words of its own."""
+    closed = []
+    for work in works:
+        if WAITS in work.open_holds:
+            work.closing[WAITS] = RETIRED
+        if pk := work.open_holds.pop(SHORT, None):
+            closed.append((pk, now, f"{actor.kind}:{actor.id}"[:64], RETIRED, work.version + 1))
+    update_rows(
+        "orders_orderhold",
+        [("id", "bigint"), ("released_at", "timestamptz"), ("released_by", "text"),
+         ("release_reason", "text"), ("closed_version", "int")],
+        closed,
+        where="t.released_at IS NULL",
+    )  # fmt: skip
 
 
 def _send_back(work: Work) -> None:

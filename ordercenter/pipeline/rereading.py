@@ -64,11 +64,15 @@ _HIT: Final = """
             AND l.outer_code = m.outer_code AND l.listing_version = m.version
             AND l.sku_id IS NOT DISTINCT FROM m.sku_id
             AND l.bundle_id IS NOT DISTINCT FROM m.bundle_id
-        WHERE (m.sku_id, m.bundle_id) IS DISTINCT FROM (m.to_sku, m.to_bundle)
-           OR m.made <> coalesce((
-               SELECT string_agg(p.sku_id || 'x' || p.quantity / l.quantity, ',' ORDER BY p.sku_id)
-               FROM orders_orderline p
-               WHERE p.order_id = l.order_id AND p.bundle_line_id = l.id AND NOT p.is_dropped), '')
+        LEFT JOIN LATERAL (
+            SELECT string_agg(p.sku_id || 'x' || p.quantity / l.quantity, ',' ORDER BY p.sku_id)
+                   AS made, bool_or(p.listing_version IS NULL) AS by_hand
+            FROM orders_orderline p
+            WHERE p.order_id = l.order_id AND p.bundle_line_id = l.id AND NOT p.is_dropped
+        ) is_now ON true
+        WHERE is_now.by_hand IS NOT TRUE
+          AND ((m.sku_id, m.bundle_id) IS DISTINCT FROM (m.to_sku, m.to_bundle)
+               OR m.made <> coalesce(is_now.made, ''))
     )
 """
 _COUNTED: Final = f"""

@@ -141,6 +141,7 @@ def swap_line(it: Seen, line_id: int, sku_code: str) -> Outcome:
     now = clock_now()
     _retire(work, actor=it.actor, reason=reason, now=now)
     line.sku_id, line.mapped_now, work.must_judge = sku.pk, True, True
+    line.listing_version = None  # no listing says so: no change of one takes it back
     work.action, work.reason = Action.LINE_SWAPPED, reason
     work.changes[f"sku {line.line_no}"] = [was, sku.code]
     take([work], actor=it.actor, now=now)

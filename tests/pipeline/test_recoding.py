@@ -16,12 +16,13 @@ from ordercenter.catalog.models import Listing, ListingVersion
 from ordercenter.catalog.selectors import Shelf
 from ordercenter.orders.contracts import OrderDraft
 from ordercenter.orders.models import OrderLine, SalesOrder
-from ordercenter.pipeline import path, recoding
+from ordercenter.pipeline import path, recoding, shortage_acts
 from ordercenter.pipeline.invariants import run_all
 from ordercenter.pipeline.mapping import Mapped, map_codes
 from ordercenter.pipeline.recoding import Recoded
 from ordercenter.pipeline.rereading import Blast, Changed, look
 from ordercenter.pipeline.unmapped import Wish
+from tests.pipeline.arrivals import announce
 from tests.pipeline.seller import (
     Carrier,
     Seller,
@@ -162,6 +163,41 @@ def test_a_line_somebody_swapped_by_hand_is_left_alone(seller: Seller, boss: Use
     assert seen(wish(seller, "SOFA", "LAMP")).is_any is False
     assert change(boss, wish(seller, "SOFA", "LAMP")).recoded == Recoded(0)
     assert goods(order) == {"RUG": 1}
+
+
+@pytest.mark.django_db
+def test_a_set_with_a_part_swapped_by_hand_is_left_alone(boss: User) -> None:
+    seller = open_seller(stock=0)
+    assert seller.bundle is not None
+    order = take_one(seller.shop, draft(line("SET", 1, "300")))
+    seller.receive("LAMP", 9)
+    seller.receive("VASE", 9)
+    rug = order.lines.get(sku__code="RUG")
+    shortage_acts.swap_line(
+        shortage_acts.Seen(order.pk, again(order).version, boss, as_person(boss), REASON),
+        rug.pk, "VASE",
+    )  # fmt: skip
+    assert promised(order) == {"LAMP": 2, "VASE": 1}
+    concerned = Changed(bundles=[seller.bundle.pk])
+    assert look(concerned).is_any is False
+    assert recoding.recode(concerned, user=boss, actor=as_person(boss), reason=REASON) == Recoded()
+    assert change(boss, wish(seller, "SET", "LAMP")).recoded == Recoded()
+    assert goods(order) == {"LAMP": 2, "VASE": 1}
+
+
+@pytest.mark.django_db
+def test_what_was_promised_of_an_arrival_is_promised_anew_for_the_new_goods(boss: User) -> None:
+    seller = open_seller(stock=0)
+    sofas = announce(seller, units=10)
+    order = take_one(seller.shop, draft(line("SOFA", 4), is_presale=True))
+    assert holds(order) == {"shortage:presale"}
+    seller.receive("LAMP", 9)
+    change(boss, wish(seller, "SOFA", "LAMP"))
+    assert (promised(order), holds(order)) == ({"LAMP": 4}, set())
+    sofas.refresh_from_db()
+    assert sofas.promised == 0
+    change(boss, wish(seller, "SOFA", "RUG", seen=2))
+    assert (promised(order), holds(order)) == ({}, {"shortage:shortage"})
 
 
 @pytest.mark.django_db
