@@ -57,6 +57,7 @@ SEERS: Final = OFFICE | {Role.CLERK}
 EVERYBODY: Final = set(Role)
 BOARD: Final = EVERYBODY - {Role.IT}
 HEALTH: Final = SUPERVISORS | {Role.IT, Role.CEO}
+STOCK_SEERS: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 IT: Final = {Role.IT}
 SHORTAGE: Final = SUPERVISORS | {Role.CLERK, Role.REVIEWER}
 STOCK: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
@@ -730,6 +731,11 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         Door("not asked for", answers(IT, yes=422), fixed("/shops/own-shop/authorized/?code=1")),
     ),
     "api/orders/": (Door("list", answers(SEERS, anon=401), fixed("/api/orders/")),),
+    "api/window/<slug:code>/": (
+        Door(
+            "few left", answers(STOCK_SEERS, anon=401), lambda w: f"/api/window/{w.shop.code}/"
+        ),
+    ),
     "api/orders/<slug:number>/": (
         Door("in scope", answers(SEERS, anon=401), lambda w: f"/api/orders/{w.held.number}/"),
         Door(
@@ -817,7 +823,6 @@ class Rights:
 
 
 SHELVES: Final = SUPERVISORS | HEALTH
-STOCK_SEERS: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 MODELS: Final[Mapping[str, Rights]] = {
     "orders.salesorder": Rights(SEERS),
     "orders.orderhold": Rights(SEERS),
