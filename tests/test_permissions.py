@@ -29,12 +29,14 @@ from inventory.models import (
     Adjustment,
     Bin,
     ChannelQuota,
+    ClawBack,
     Inbound,
     SafetyStock,
     StockBuffer,
     StockCount,
     StockFile,
     StockPolicy,
+    StockSlice,
     Transfer,
 )
 from ordercenter.audit.models import Action, AuditRecord
@@ -861,6 +863,8 @@ MODELS: Final[Mapping[str, Rights]] = {
     "inventory.safetystock": Rights(STOCK_SEERS, SUPERVISORS, delete=True),
     "inventory.stockpolicy": Rights(STOCK_SEERS, SUPERVISORS, add=False),
     "inventory.stockbuffer": Rights(STOCK_SEERS),
+    "inventory.stockslice": Rights(STOCK_SEERS, SUPERVISORS),
+    "inventory.clawback": Rights(SUPERVISORS),
     "auth.user": Rights({Role.CEO}, {Role.CEO}),
 }
 
@@ -974,6 +978,13 @@ def a_row_of(model: type[models.Model], world: World) -> models.Model:
     return found
 
 
+def a_slice(world: World) -> StockSlice:
+    return StockSlice.objects.create(
+        level=make.StockLevelFactory.create(), shop=world.shop, quantity=0, unsold=0,
+        is_active=False,
+    )  # fmt: skip
+
+
 REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
     "orders.salesorder": lambda w: w.held,
     "orders.orderhold": lambda w: w.held.holds.get(),
@@ -1004,6 +1015,16 @@ REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
     "inventory.channelquota": lambda w: ChannelQuota.objects.create(shop=w.shop),
     "inventory.safetystock": lambda _w: SafetyStock.objects.create(),
     "inventory.stockpolicy": lambda _w: StockPolicy.objects.create(),
+    "inventory.stockslice": a_slice,
+    "inventory.clawback": lambda w: ClawBack.objects.create(
+        line=make.OrderLineFactory.create(order=w.held),
+        order_id=w.held.pk,
+        slice=a_slice(w),
+        quantity=1,
+        amount=1,
+        currency="CNY",
+        taken_at=timezone.now(),
+    ),
     "inventory.stockbuffer": lambda _w: StockBuffer.objects.create(
         sku=make.SkuFactory.create(), units=3, basis={"way": "units"}, computed_at=timezone.now()
     ),

@@ -139,6 +139,8 @@ _ADMIN: Final[tuple[tuple[Promise, tuple[tuple[str, str, tuple[Can, ...]], ...]]
             ("inventory_reservation", "bookmark", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
             ("inventory_stockmovement", "swap_horiz", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
             ("inventory_channelquota", "percent", (Can.EDIT_STOCK_POLICY,)),
+            ("inventory_stockslice", "lock", (Can.EDIT_STOCK_POLICY,)),
+            ("inventory_clawback", "undo", (Can.EDIT_STOCK_POLICY,)),
             ("inventory_safetystock", "shield", (Can.EDIT_STOCK_POLICY,)),
             ("inventory_stockbuffer", "calculate", (Can.EDIT_STOCK_POLICY,)),
             ("inventory_stockpolicy", "tune", (Can.EDIT_STOCK_POLICY,)),

@@ -21,6 +21,7 @@ from ordercenter.console.admin import (
     people,
     quotas,
     rules,
+    slices,
     stock,
 )
 
@@ -34,6 +35,7 @@ __all__ = [
     "people",
     "quotas",
     "rules",
+    "slices",
     "stock",
 ]
 
