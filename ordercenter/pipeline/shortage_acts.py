@@ -137,7 +137,7 @@ def swap_line(it: Seen, line_id: int, sku_code: str) -> Outcome:
         raise InvalidInput(what=_("没有编码为 %(code)s 的在售货品") % {"code": sku_code.strip()})
     if sku.pk == line.sku_id:
         raise InvalidInput(what=_("换成的货品与原来相同"))
-    was = Sku.objects.get(pk=line.sku_id).code
+    was = Sku.objects.in_bulk([line.sku_id])[line.sku_id].code
     now = clock_now()
     _retire(work, actor=it.actor, reason=reason, now=now)
     line.sku_id, line.mapped_now, work.must_judge = sku.pk, True, True
