@@ -125,7 +125,7 @@ def recode_batch(
     names = _names([*(r.target for r in asked.values()), *meant.values()])
     for work in works:
         work.action, work.reason = Action.LINE_SWAPPED, reason
-        work.must_judge = work.row_changed = True
+        work.must_judge = work.must_gift = work.row_changed = True
         for line in [line for line in work.lines if line.id in due[work.id]]:
             _read_again(work, line, shelf, names)
         _send_back(work)

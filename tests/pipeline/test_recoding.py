@@ -22,6 +22,7 @@ from ordercenter.pipeline.mapping import Mapped, map_codes
 from ordercenter.pipeline.recoding import Recoded
 from ordercenter.pipeline.rereading import Blast, Changed, look
 from ordercenter.pipeline.unmapped import Wish
+from tests.factories import GiftStrategyFactory
 from tests.pipeline.arrivals import announce
 from tests.pipeline.seller import (
     Carrier,
@@ -198,6 +199,20 @@ def test_what_was_promised_of_an_arrival_is_promised_anew_for_the_new_goods(boss
     assert sofas.promised == 0
     change(boss, wish(seller, "SOFA", "RUG", seen=2))
     assert (promised(order), holds(order)) == ({}, {"shortage:shortage"})
+
+
+@pytest.mark.django_db
+def test_gifts_are_counted_again_for_the_new_goods(seller: Seller, boss: User) -> None:
+    strategy = GiftStrategyFactory.create(
+        kind="automatic", gift_sku=seller.skus["TOWEL"], min_amount=0, min_quantity=1
+    )
+    strategy.main_skus.add(seller.skus["LAMP"])
+    order = take_one(seller.shop, draft(line("SOFA")))
+    assert promised(order) == {"SOFA": 1}
+    change(boss, wish(seller, "SOFA", "LAMP"))
+    assert promised(order) == {"LAMP": 1, "TOWEL": 1}
+    change(boss, wish(seller, "SOFA", "RUG", seen=2))
+    assert promised(order) == {"RUG": 1}
 
 
 @pytest.mark.django_db
