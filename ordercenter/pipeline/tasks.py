@@ -16,8 +16,8 @@ from ordercenter.pipeline import (
     low_stock,
     merging,
     proof,
-    publishing,
     pulling,
+    stock_watch,
     tokens,
 )
 
@@ -105,7 +105,7 @@ def tell_low_stock() -> str:
 
 @plainly
 def tell_figures_again() -> str:
-    return publishing.tell_again()
+    return stock_watch.tell_again()
 
 
 @plainly

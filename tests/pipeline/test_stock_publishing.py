@@ -23,7 +23,7 @@ from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.contracts import ChannelStatus
-from ordercenter.pipeline import publishing, sending
+from ordercenter.pipeline import publishing, sending, stock_watch
 from tests.factories import ListingFactory, ShopCredentialFactory, ShopFactory
 from tests.pipeline.seller import Seller, again, draft, line, open_seller, take_one
 
@@ -136,7 +136,7 @@ def test_a_shop_that_did_not_ask_for_it_is_told_nothing(seller: Seller, channel:
     seller.shop.credential.save()
     publish()
     assert channel.told == []
-    assert publishing.StockWatch().step() == "no shop is told figures"
+    assert stock_watch.StockWatch().step() == "no shop is told figures"
 
 
 def test_nothing_is_said_twice(seller: Seller, channel: Channel) -> None:
@@ -207,7 +207,7 @@ def test_figures_nobody_took_for_a_day_are_set_anew_at_night(
     channel.told.clear()
     night = clock_now().astimezone(SHANGHAI).replace(hour=hour) + timedelta(days=2)
     PublishedStock.objects.update(pushed_at=night - told_at, told_at=night - MINUTE)
-    publishing.tell_again(now=night)
+    stock_watch.tell_again(now=night)
     publishing.publish_stock(now=night)
     sending.send_out(now=night)
     assert {f.outer_code for f in channel.told} == again
@@ -424,7 +424,7 @@ def test_old_books_are_carried_forward(seller: Seller, channel: Channel) -> None
 
 
 def test_the_ledger_tells_what_to_look_at(seller: Seller, channel: Channel) -> None:
-    watch = publishing.StockWatch()
+    watch = stock_watch.StockWatch()
     assert watch.step() == "6 figures queued, all looked at"
     sending.send_out()
     StockLevel.objects.filter(sku=seller.skus["VASE"]).update(on_hand=7)  # no movement says so

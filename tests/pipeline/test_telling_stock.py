@@ -16,7 +16,7 @@ from inventory.models import StockLevel
 from ordercenter.catalog.models import CodeType, Shop
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.policy import Role
-from ordercenter.pipeline import decisions, intake, jobs, publishing, shortages
+from ordercenter.pipeline import decisions, intake, jobs, publishing, shortages, stock_watch
 from ordercenter.pipeline.publishing import publish_stock, telling_stock
 from tests.factories import (
     ListingFactory,
@@ -222,5 +222,5 @@ def test_figures_that_cannot_be_computed_cost_no_order(
         arrival(seller)
     assert (queued(other), free(seller)) == ([], 39)
     assert "left to the next sweep" in caplog.text
-    publishing.StockWatch().step()
+    stock_watch.StockWatch().step()
     assert queued(other) == [39]

@@ -27,10 +27,10 @@ from ordercenter.pipeline import (
     jobs,
     mapping,
     presale,
-    publishing,
     pulling,
     sending,
     shortages,
+    stock_watch,
     telling,
     waking,
     watch,
@@ -62,7 +62,7 @@ def nudge_polls() -> str:
 
 _asking: Final = SideBySide(patience=1.0)
 _telling: Final = SideBySide(patience=0.05)
-_stock: Final = publishing.StockWatch()
+_stock: Final = stock_watch.StockWatch()
 
 
 def fetch_hints() -> str:
