@@ -122,9 +122,7 @@ class ShopLine:
 
     def passed(self, interface: str, budget: Budget | None = None) -> None:
         """The platform is there; what it says of its own limit is kept."""
-        if self._broken:
-            SyncCursor.objects.filter(pk=self.shop_id).update(broken=0, open_until=None)
-            self._broken = 0
+        self._is_there()
         if budget is not None and budget.restore_per_second > 0:
             CallBudget.objects.filter(shop_id=self.shop_id, interface=interface[:80]).update(
                 tokens=budget.available,
@@ -134,12 +132,23 @@ class ShopLine:
             )
 
     def failed(self, interface: str, error: ConnectorError) -> None:
-        """Keep to a stated wait and slow down; count what met no platform at all."""
+        """Keep to a stated wait and slow down; count what met no platform at all.
+
+        A refusal is an answer: were a probe that hears "token expired" none, the breaker would
+        refuse the very call that renews the token, for ever.
+        """
         fault = error.error
+        if fault.klass is ErrorClass.PLATFORM and _is_silence(fault):
+            self._count_silence()
+            return
+        self._is_there()
         if fault.klass is ErrorClass.RATE_LIMITED:
             self._slow_down(interface, fault)
-        elif fault.klass is ErrorClass.PLATFORM and _is_silence(fault):
-            self._count_silence()
+
+    def _is_there(self) -> None:
+        if self._broken:
+            SyncCursor.objects.filter(pk=self.shop_id).update(broken=0, open_until=None)
+            self._broken = 0
 
     def _slow_down(self, interface: str, fault: PlatformError) -> None:
         wait = fault.retry_after_seconds

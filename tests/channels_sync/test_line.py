@@ -188,6 +188,15 @@ def test_a_probe_that_meets_nobody_lengthens_the_wait(line: ShopLine, world: Wor
     assert (until - world.now).total_seconds() == pytest.approx(2 * lines.FIRST_BREAK)
 
 
+def test_a_probe_that_hears_of_a_stale_token_may_renew_it(line: ShopLine, world: World) -> None:
+    broken(line)
+    world.now += timedelta(seconds=lines.FIRST_BREAK + 1)
+    line.enter(LIST, None)
+    line.failed(LIST, Rejected(PlatformError(ErrorClass.AUTH, "42001", "token expired")))
+    line.enter("token", None)
+    assert (SyncCursor.objects.get().broken, SyncCursor.objects.get().open_until) == (0, None)
+
+
 def test_a_refusal_is_an_answer_and_breaks_nothing(line: ShopLine) -> None:
     for _ in range(20):
         line.failed(LIST, limited(wait=0))
