@@ -4,6 +4,7 @@ from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.db.models import F
 
 from inventory.errors import StaleStock
 from inventory.models import StockLevel, StockSlice, VirtualWarehouse
@@ -57,8 +58,7 @@ def set_slice(
     more = units - row.unsold
     row.quantity, row.unsold, row.priority, row.is_active = row.quantity + more, units, rank, True
     row.save()
-    level.locked += more
-    level.save(update_fields=["locked"])
+    _lock(level, more)
     note_moved([level.pk])
     _record(row, before, actor=actor)
     return row
@@ -84,11 +84,15 @@ def end_slice(
     before, unsold = _facts(row), row.unsold
     row.quantity, row.unsold, row.is_active = row.quantity - unsold, 0, False
     row.save()
-    level.locked -= unsold
-    level.save(update_fields=["locked"])
+    _lock(level, -unsold)
     note_moved([level.pk])
     _record(row, before, actor=actor)
     return row
+
+
+def _lock(level: StockLevel, units: int) -> None:
+    """By the difference, so that the constraint sees what two would take who did not wait."""
+    StockLevel.objects.filter(pk=level.pk).update(locked=F("locked") + units)
 
 
 def _must_be_served(level: StockLevel, shop_id: int) -> None:

@@ -746,6 +746,11 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda w: f"/api/orders/{w.foreign.number}/",
         ),
     ),
+    "api/<path:rest>": (
+        Door("nothing there", answers(SEERS, yes=404, anon=401), fixed("/api/stock/reserve/")),
+        Door("nothing to send", answers(SEERS, yes=404, anon=401), fixed("/api/simulate/"), "post",
+             extra=AS_JSON),
+    ),
     # Platforms and carriers prove themselves by signature; a session opens nothing there.
     "hooks/<slug:channel>/<slug:shop_code>/": (
         Door("unsigned", all_alike(401), lambda w: f"/hooks/taobao/{w.shop.code}/", "post",

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.authtoken.models import Token
+from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from ordercenter.api.alarms import token_refused
 from ordercenter.core.errors import OrderCenterError
 
 
@@ -16,6 +18,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     response = exception_handler(error, context)
     if response is None:
         return None
+    if isinstance(error, PermissionDenied) and isinstance(context["request"].auth, Token):
+        token_refused(context["request"])
     if isinstance(error, ValidationError):
         found = list(_flat(error.detail))
         words = "；".join(f"{name}：{detail}" if name else str(detail) for name, detail in found)

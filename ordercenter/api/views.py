@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
+from django.http import Http404
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.authentication import SessionAuthentication, TokenAuthentication
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
@@ -11,6 +12,7 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from ordercenter.api.pagination import PARAMETERS, Pages
 from ordercenter.api.permissions import MayViewOrders
@@ -35,6 +37,23 @@ class JsonAlways(BaseContentNegotiation):
     ) -> tuple[BaseRenderer, str]:
         renderer = next(iter(renderers))
         return renderer, renderer.media_type
+
+
+class NoSuchDoor(APIView):
+    """Everything else under ``/api/``: not there for those who may be here, closed for others.
+
+    So a token that guesses at doors (a stock door, a simulated order) is refused and told of.
+    """
+
+    authentication_classes = (TokenAuthentication, SessionAuthentication)
+    permission_classes = (MayViewOrders,)
+    renderer_classes = (JSONRenderer,)
+    content_negotiation_class = JsonAlways
+    metadata_class = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        raise Http404
 
 
 class OrdersDoor(GenericAPIView[SalesOrder]):

@@ -23,6 +23,7 @@ from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can
+from ordercenter.core.readonly import read_only
 from ordercenter.pipeline.bundles import MOST_PARTS, MOST_PIECES, Recipe, change_parts, parts_of
 from ordercenter.pipeline.rereading import Blast, Changed, look
 from ordercenter.pipeline.sku_merge import merge_skus, preview
@@ -211,6 +212,7 @@ def _draw(
     return render(request, "console/goods/bundle.html", context, status=int(status))
 
 
+@read_only()
 def _blast(bundle: Bundle, wanted: Mapping[int, int]) -> Blast:
     return look(Changed(bundles=[bundle.pk], parts={bundle.pk: wanted}))
 

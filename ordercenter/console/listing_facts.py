@@ -16,6 +16,7 @@ from fulfillment.services import clocks
 from ordercenter.catalog.matching import Matcher, Proposal
 from ordercenter.catalog.models import Bundle, CodeType, Listing, ListingVersion, Shop, Sku
 from ordercenter.core.errors import InvalidInput, NotFound
+from ordercenter.core.readonly import read_only
 from ordercenter.pipeline import unmapped
 from ordercenter.pipeline.mapping import LONGEST_CODE, wanted_of
 from ordercenter.pipeline.rereading import Blast, Changed, look
@@ -277,6 +278,7 @@ def _code(row: ListingVersion) -> str:
     return target.code if target else ""
 
 
+@read_only()
 def blast_of(wishes: Sequence[Wish]) -> Blast:
     """What the wishes would do to open orders that were read before."""
     keys = [wish.key for wish in wishes]

@@ -14,6 +14,7 @@ from ordercenter.catalog.models import Bundle, Sku
 from ordercenter.core.actor import Actor
 from ordercenter.core.errors import InvalidInput
 from ordercenter.core.policy import Can, require
+from ordercenter.core.readonly import read_only
 from ordercenter.pipeline import recoding
 from ordercenter.pipeline.bundles import (
     MOST_PARTS,
@@ -72,6 +73,7 @@ def export(*, user: AbstractBaseUser, actor: Actor) -> list[list[str]]:
     return rows
 
 
+@read_only()
 def plan(header: Sequence[str], body: Iterable[tuple[int, list[str]]]) -> Plan:
     """What these rows would do, bundle by bundle; its number is that of its first row."""
     at = {name: header.index(name) for name in (*NEEDED, NAME) if name in header}

@@ -24,6 +24,7 @@ from ordercenter.core.bulk import update_rows
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
+from ordercenter.core.readonly import read_only
 from ordercenter.pipeline.goods import GOODS_LOCK
 from ordercenter.pipeline.goods_fields import BY_LABEL, BY_NAME, CODE, DEFAULTS, FIELDS, PRICES
 from ordercenter.pipeline.mapping_sheet import Outcome
@@ -137,6 +138,7 @@ def keep_export(what: str, rows: int, *, actor: Actor) -> None:
     record_many([entry], actor=actor)
 
 
+@read_only()
 def plan(header: Sequence[str], body: Iterable[tuple[int, list[str]]]) -> Plan:
     """What these rows would do. Rows that disagree about one SKU are all refused."""
     places = {name: at for at, name in enumerate(header) if name in BY_LABEL}

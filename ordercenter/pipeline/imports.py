@@ -29,6 +29,7 @@ from ordercenter.catalog.models import Channel, CodeType, Listing, Shop
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput
+from ordercenter.core.readonly import read_only
 from ordercenter.pipeline import goods
 from ordercenter.pipeline.intake import reader, run
 
@@ -148,6 +149,7 @@ def take_in(sheet: Sheet, found: Survey, shop: Shop, tell: Told) -> Report:
     return report
 
 
+@read_only()
 def rehearse(sheet: Sheet, found: Survey, shop: Shop | None, tell: Told) -> Report:
     """Read every order without storing anything; say what an import would find."""
     report = Report(rows=found.rows)

@@ -18,6 +18,7 @@ from channels_sync.sheets.rows import Dialect
 from channels_sync.sheets.xlsx_writing import Column, workbook
 from ordercenter.catalog.matching import Matcher, Proposal, fold
 from ordercenter.catalog.models import Bundle, CodeType, Shop, Sku
+from ordercenter.core.readonly import read_only
 from ordercenter.pipeline import tables
 from ordercenter.pipeline.mapping import MOST_AT_ONCE, code_problem, wanted_of
 from ordercenter.pipeline.unmapped import UnmappedCode, Wish, queue
@@ -193,6 +194,7 @@ def _kept(text: str) -> str:
     return text.replace("\0", "")
 
 
+@read_only()
 def plan(rows: Sequence[Row]) -> Plan:
     """What these rows would do. Two rows that disagree about one code are both refused."""
     catalog = _Catalog(rows)

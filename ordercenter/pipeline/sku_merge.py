@@ -22,6 +22,7 @@ from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.core.policy import Can, require
+from ordercenter.core.readonly import read_only
 from ordercenter.orders.states import OPEN
 from ordercenter.pipeline.bundles import Recipe, parts_of, write_parts
 from ordercenter.pipeline.mapping import stand_alone, write_listings
@@ -58,6 +59,7 @@ class Merge:
     promised: int
 
 
+@read_only()
 def preview(old_id: int, kept_id: int) -> Merge:
     """What merging would do, and why it cannot be done. Changes nothing."""
     old, kept = _two(old_id, kept_id)

@@ -127,15 +127,22 @@ class Desk:
     # Making things happen
 
     async def sell(self, request: Request) -> Response:
-        """Sell ``count`` times now: clean orders, or one planted ``trouble`` each time."""
+        """Sell ``count`` times now: clean orders, or one planted ``trouble`` each time.
+
+        With a ``code``: clean paid orders for ``pieces`` of that one thing at ``shop``.
+        """
         wish = await _json(request)
         kind = wish.get("trouble") or ""
         if kind not in {"", "mix", *KINDS}:
             raise Refused(f"没有这种异常：{kind}，可用：{'、'.join(sorted(KINDS))}")
         shop = self._shop(wish["shop"]) if wish.get("shop") else None
         sold: list[Order] = []
+        code, pieces = wish.get("code"), int(wish.get("pieces", 1))
         for turn in range(int(wish.get("count", 1))):
-            sold += self.market.sell(kind, shop=shop, at_once=bool(wish.get("at_once", True)))
+            if code is not None:
+                sold.append(self.market.sell_one(self._shop(wish["shop"]), str(code), pieces))
+            else:
+                sold += self.market.sell(kind, shop=shop, at_once=bool(wish.get("at_once", True)))
             if turn % SELL_AT_A_TIME == SELL_AT_A_TIME - 1:
                 await asyncio.sleep(0)  # the platforms must go on answering meanwhile
         rows = [

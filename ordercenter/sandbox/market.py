@@ -232,6 +232,18 @@ class Market:
                 self._place(order)
         return orders
 
+    def sell_one(self, shop: str, code: str, pieces: int) -> Order:
+        """A clean paid order for so many pieces of one thing, as rare as it may be.
+
+        Refused where the shop does not offer it.
+        """
+        if code not in self.seller.offers[shop] or pieces < 1:
+            raise Refused(f"店铺 {shop} 没有在卖 {code}")
+        wish = self._clean(shop, goods=((self.seller.offers[shop][code][0], pieces),))
+        order = self._order(wish, self.book.clock())
+        self._place(order)
+        return order
+
     def _some_kind(self) -> str:
         """A kind of trouble, or none, such that ``trouble`` of all orders carry one."""
         kinds = list(TROUBLES)

@@ -117,3 +117,25 @@ def red(*, but: Sequence[str] = ()) -> set[str]:
 def stock_up(level: Any, quantity: int) -> None:
     """Put units on a shelf the way they come: through the ledger."""
     inventory.receive([(level.virtual_warehouse_id, level.sku_id, quantity)], actor=PIPELINE)
+
+
+def nobody_locks(patch: pytest.MonkeyPatch, *, sides: int) -> None:
+    """Drop every row lock there is, and let each side look at stock before any of them acts.
+
+    Where a side's first look that would have locked stock is over, it waits for the others.
+    """
+    plain = CursorWrapper.execute
+    meet, met = meeting(sides, SURE), threading.local()
+
+    def execute(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
+        text = str(sql)
+        bare = LOCKS.sub("", text)
+        result = plain(self, sql if bare == text else bare, params)
+        locks_stock = bare != text and "inventory_stocklevel" in text
+        racing = threading.current_thread() is not threading.main_thread()
+        if racing and locks_stock and not getattr(met, "done", False):
+            met.done = True
+            meet()
+        return result
+
+    patch.setattr(CursorWrapper, "execute", execute)

@@ -33,6 +33,23 @@ def test_what_is_sold_on_demand_is_clean_and_listed(bench: Bench) -> None:
     assert bench.http.get("/book/summary").json()["by_shop"] == {"TB01": 3}
 
 
+def test_given_orders_for_one_thing_are_placed_at_a_given_shop(bench: Bench) -> None:
+    sold = bench.control("sell", count=3, shop="JD01", code="JZ-1117", pieces=2)["orders"]
+    assert len({row["number"] for row in sold}) == 3
+    placed = bench.http.get("/book/orders", shop="JD01").json()["orders"]
+    assert [(o["lines"][0]["sku_code"], o["lines"][0]["quantity"]) for o in placed] == [
+        ("JZ-1117", 2)
+    ] * 3
+    assert {(o["state"], len(o["lines"])) for o in placed} == {(WAIT_SHIP, 1)}
+    assert len({o["buyer"]["id"] for o in placed if o["buyer"].get("id")}) in {0, 3}
+
+
+def test_what_a_shop_does_not_offer_is_not_sold(bench: Bench) -> None:
+    assert "error" in bench.control("sell", shop="JD01", code="NO-SUCH")
+    assert "error" in bench.control("sell", shop="JD01", code="JZ-1117", pieces=0)
+    assert bench.http.get("/book/summary").json()["orders"] == 0
+
+
 def test_cancelling_closes_an_unpaid_order_and_pays_a_paid_one_back(bench: Bench) -> None:
     unpaid, paid = bench.sell_paid("TB01", 2)
     unpaid.state, unpaid.paid = "wait_pay", None

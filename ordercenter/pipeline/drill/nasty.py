@@ -1,15 +1,12 @@
 """Every nastiness at once, with processes killed on the way: do the books agree?"""
 
-import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import httpx
 from django.contrib.auth.models import User
 from django.db import close_old_connections, connection
 
@@ -21,13 +18,13 @@ from ordercenter.core.errors import OrderCenterError
 from ordercenter.pipeline import stages
 from ordercenter.pipeline.drill import books
 from ordercenter.pipeline.drill.center import Center
+from ordercenter.pipeline.drill.desk import Desk, Say
 from ordercenter.pipeline.invariants.run import run_all
 
 logger = logging.getLogger(__name__)
 VICTIMS: Final = ("ordercenter.asgi:application", "manage.py work", "manage.py qcluster")
 SETTLE: Final = timedelta(minutes=15)
 LOOK: Final = 2.0
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class Result:
 def rehearse(center: Center, wish: Wish, *, say: Say) -> Result:
     """Run the rehearsal on a center that is up. Takes ``wish.minutes`` and the time to settle."""
     result = Result()
-    control = _Control(center.sandbox)
+    control = Desk(center.sandbox)
     stop = threading.Event()
     packer = threading.Thread(target=_pack, args=(wish.pack, stop, result), daemon=True)
     began = time.monotonic()
@@ -85,16 +82,6 @@ def rehearse(center: Center, wish: Wish, *, say: Say) -> Result:
     result.drained_seconds = _settle(over, say=say)
     _measure(center, result)
     return result
-
-
-class _Control:
-    """The desk of the sandbox; loopback, and not part of its weather."""
-
-    def __init__(self, base: str) -> None:
-        self.client = httpx.Client(base_url=base, timeout=60, trust_env=False)
-
-    def post(self, path: str, wish: Mapping[str, Any]) -> None:
-        self.client.post(path, content=json.dumps(wish)).raise_for_status()
 
 
 def _storm(center: Center, wish: Wish, result: Result, *, say: Say) -> None:

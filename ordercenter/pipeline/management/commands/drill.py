@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +17,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
+from ordercenter.pipeline.drill import hot, labels, nasty, scarce
 from ordercenter.pipeline.drill.center import BASE_DIR, Center
-from ordercenter.pipeline.drill.nasty import Wish, rehearse
+from ordercenter.pipeline.drill.desk import Say
 
 FOLDER: Final = "drill"
+Options = Mapping[str, Any]
 
 
 class Command(BaseCommand):
@@ -28,6 +31,14 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--scenario", choices=["books", "n01", "n03", "n04"], default="books",
+            help=_("books 逐单对账；n01 37 件库存 1000 个买家；n03 六成八的订单抢一个货品；"
+                   "n04 快递系统打印一万张面单"),
+        )  # fmt: skip
+        parser.add_argument("--buyers", type=int, default=1_000, help=_("n01：多少买家"))
+        parser.add_argument("--orders", type=int, default=1_200, help=_("n03：共多少单"))
+        parser.add_argument("--labels", type=int, default=10_000, help=_("n04：打印多少次面单"))
         parser.add_argument("--profile", choices=["nasty", "calm"], default="nasty")
         parser.add_argument("--minutes", type=float, default=10.0, help=_("持续几分钟"))
         parser.add_argument("--rate", type=float, default=20.0, help=_("每秒卖出几单"))
@@ -41,26 +52,56 @@ class Command(BaseCommand):
         if folder.name != FOLDER:
             _start_again(folder / FOLDER)
         center = Center(folder, environment={"DATABASE_URL": "", "REDIS_URL": ""})
-        wish = Wish(
-            minutes=options["minutes"], rate=options["rate"], kills=options["kills"],
-            pack=options["pack"], level="all" if options["profile"] == "nasty" else "off",
-        )  # fmt: skip
         try:
             center.start()
             self._say(f"{center.sandbox} {folder}")
-            result = rehearse(center, wish, say=self._say)
+            told, is_good = SCENARIOS[options["scenario"]](center, options, self._say)
         finally:
             center.stop()
-        told = {"profile": options["profile"], **asdict(wish), **asdict(result),
-                "good": result.is_good}  # fmt: skip
+        told = {"scenario": options["scenario"], **told, "good": is_good}
         self.stdout.write(json.dumps(told, ensure_ascii=False, indent=1, default=str))
-        if not options["keep"] and result.is_good:
+        if not options["keep"] and is_good:
             shutil.rmtree(folder, ignore_errors=True)
-        if not result.is_good:
-            raise CommandError(_("账不平，或有消息没有处理完；数据留在 %s") % folder)
+        if not is_good:
+            raise CommandError(_("演练没有达到要求；数据留在 %s") % folder)
 
     def _say(self, words: str) -> None:
         self.stderr.write(words)
+
+
+Told = tuple[dict[str, Any], bool]
+
+
+def _books(center: Center, options: Options, say: Say) -> Told:
+    wish = nasty.Wish(
+        minutes=options["minutes"], rate=options["rate"], kills=options["kills"],
+        pack=options["pack"], level="all" if options["profile"] == "nasty" else "off",
+    )  # fmt: skip
+    result = nasty.rehearse(center, wish, say=say)
+    return {"profile": options["profile"], **asdict(wish), **asdict(result)}, result.is_good
+
+
+def _scarce(center: Center, options: Options, say: Say) -> Told:
+    result = scarce.rehearse(center, buyers=options["buyers"], say=say)
+    return asdict(result), result.is_good
+
+
+def _hot(center: Center, options: Options, say: Say) -> Told:
+    result = hot.rehearse(center, orders=options["orders"], rate=options["rate"], say=say)
+    return asdict(result), result.is_good
+
+
+def _labels(center: Center, options: Options, say: Say) -> Told:
+    result = labels.rehearse(center, prints=options["labels"], say=say)
+    return asdict(result), result.is_good
+
+
+SCENARIOS: Final[Mapping[str, Callable[[Center, Options, Say], Told]]] = {
+    "books": _books,
+    "n01": _scarce,
+    "n03": _hot,
+    "n04": _labels,
+}
 
 
 def _start_again(folder: Path) -> None:
