@@ -11,10 +11,17 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Min, TextChoices
+from django.db.models import Max, Min, TextChoices
 from django.utils.translation import gettext_lazy as _
 
-from inventory.models import Inbound, InboundLine, StockMovement, StockPolicy
+from inventory.models import (
+    Inbound,
+    InboundLine,
+    StockFile,
+    StockMovement,
+    StockPolicy,
+    Warehouse,
+)
 
 PERIODS: Final = (7, 14, 30, 60)
 DAYS: Final = 14
@@ -103,6 +110,13 @@ class PlaceRow:
     days: Decimal
     next_at: datetime | None = None
     """When the next announced goods are to come."""
+    kind: str = Warehouse.Kind.OWN.value
+    told_at: datetime | None = None
+    """The moment a warehouse of others last told its own figures of; None before the first."""
+
+    @property
+    def is_own(self) -> bool:
+        return self.kind == Warehouse.Kind.OWN
 
     @property
     def daily(self) -> Decimal:
@@ -195,7 +209,7 @@ DEMAND: Final = """
 
 _FOUND: Final = f"""
     WITH {DEMAND}, place AS (
-        SELECT v.id, v.name AS place, w.name AS warehouse, w.rank, v.code
+        SELECT v.id, v.name AS place, w.name AS warehouse, w.rank, v.code, w.kind
         FROM inventory_virtualwarehouse v JOIN inventory_warehouse w ON w.id = v.warehouse_id
         WHERE (%(region)s = '' OR w.province = %(region)s)
           AND (%(warehouse)s = 0 OR w.id = %(warehouse)s)
@@ -205,7 +219,7 @@ _FOUND: Final = f"""
                 SELECT 1 FROM inventory_virtualwarehouse_shops x
                 WHERE x.virtualwarehouse_id = v.id AND x.shop_id = %(shop)s))
     ), shelf AS (
-        SELECT l.*, p.place, p.warehouse, p.rank, p.code AS place_code,
+        SELECT l.*, p.place, p.warehouse, p.rank, p.code AS place_code, p.kind,
                coalesce(d.units, 0)::int AS sold
         FROM inventory_stocklevel l JOIN place p ON p.id = l.virtual_warehouse_id
         LEFT JOIN demand d ON d.level_id = l.id
@@ -252,7 +266,7 @@ _PAGE: Final = """
            g.id, g.code, g.name, g.color_name, g.category, g.is_gift, g.buffer, g.rank,
            g.on_hand, g.reserved, g.locked, g.inbound, g.in_transit, g.defect, g.sold,
            l.id, l.place, l.warehouse, l.on_hand, l.reserved, l.locked, l.inbound, l.in_transit,
-           l.defect, l.sold, l.virtual_warehouse_id
+           l.defect, l.sold, l.virtual_warehouse_id, l.kind
     FROM (SELECT 1) one LEFT JOIN page g ON true LEFT JOIN shelf l ON l.sku_id = g.id
     ORDER BY g.place_in, l.rank, l.place_code
 """
@@ -315,6 +329,7 @@ def _counts(told: Any) -> dict[Alarm, int]:
 
 def _rows(told: Sequence[tuple[Any, ...]], days: Decimal) -> list[SkuRow]:
     arriving = _next_arrivals({row[0] for row in told})
+    files = _last_files({row[-2] for row in told if row[-1] not in {None, Warehouse.Kind.OWN}})
     found: dict[int, SkuRow] = {}
     for row in told:
         sku_id, code, name, color, category, is_gift, buffer, rank = row[:8]
@@ -324,11 +339,15 @@ def _rows(told: Sequence[tuple[Any, ...]], days: Decimal) -> list[SkuRow]:
                 sku_id, code, full, category, is_gift, buffer, Units(*row[8:15]), days,
                 _RANKS[rank],
             )  # fmt: skip
-        level_id, place, warehouse, *units, sold, place_id = row[15:]
+        level_id, place, warehouse, *units, sold, place_id, kind = row[15:]
         if level_id is not None:
             here = Units(*[*units, max(0, sold)])  # orders that moved elsewhere took theirs along
-            next_at = arriving.get((place_id, sku_id))
-            found[sku_id].places.append(PlaceRow(level_id, place, warehouse, here, days, next_at))
+            found[sku_id].places.append(
+                PlaceRow(
+                    level_id, place, warehouse, here, days, arriving.get((place_id, sku_id)),
+                    kind, files.get(place_id),
+                )
+            )  # fmt: skip
     return list(found.values())
 
 
@@ -341,3 +360,12 @@ def _next_arrivals(sku_ids: set[int]) -> dict[tuple[int, int], datetime]:
         at=Min("inbound__expected_at")
     )
     return {(place, sku): at for place, sku, at in rows}
+
+
+def _last_files(places: set[int]) -> dict[int, datetime]:
+    """The moment of the last figures each of these virtual warehouses told of itself."""
+    if not places:
+        return {}
+    files = StockFile.objects.filter(virtual_warehouse_id__in=places)
+    rows = files.values_list("virtual_warehouse_id").annotate(at=Max("as_of"))
+    return dict(rows)

@@ -3,7 +3,7 @@
 import csv
 import io
 import zipfile
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,7 @@ from inventory.models import (
     Inbound,
     ReplenishSnooze,
     SafetyStock,
+    StockFile,
     StockLevel,
     StockPolicy,
     StockProof,
@@ -239,6 +240,22 @@ def test_a_refused_figure_is_shown_with_its_reason(as_role: AsRole) -> None:
     assert "上次告知 9" in text
     assert "平台拒绝" in text
     assert "商品报名了活动" in text
+
+
+def test_a_warehouse_of_others_shows_when_it_last_told_its_figures(as_role: AsRole) -> None:
+    place = place_in("江苏省", "云仓")
+    place.warehouse.kind = "third_party"
+    place.warehouse.save()
+    put(place, SkuFactory.create(), 5)
+    client = as_role(Role.WAREHOUSE_SUPERVISOR)
+    assert "对方还没有报过数" in client.get("/stock/").content.decode()
+    at = datetime(2026, 11, 20, 8, 30, tzinfo=SHANGHAI)
+    for n, moment in enumerate((at - timedelta(days=1), at)):
+        StockFile.objects.create(
+            virtual_warehouse=place, as_of=moment, digest=str(n), applied_by="李主管",
+            applied_at=NOW(),
+        )  # fmt: skip
+    assert "对方数据 11-20 08:30" in client.get("/stock/").content.decode()
 
 
 def test_an_empty_center_says_what_to_do_and_a_narrow_filter_says_so(as_role: AsRole) -> None:
