@@ -59,7 +59,7 @@ def test_goods_are_received_counted_and_corrected_by_phone(visit: Visit, tmp_pat
 
     page.get_by_role("link", name="盘点", exact=True).tap()
     page.get_by_role("link", name="开始盘点").tap()
-    page.get_by_label("盘哪个仓").select_option(str(shelves.room.pk))
+    page.locator("select[name=room]").select_option(str(shelves.room.pk))
     page.get_by_role("button", name="开始", exact=True).tap()
     page.locator("[data-scanner]").fill("6901234567892")
     page.keyboard.press("Enter")
@@ -77,7 +77,7 @@ def test_goods_are_received_counted_and_corrected_by_phone(visit: Visit, tmp_pat
     assert shelves.figures() == {"on_hand": 38, "inbound": 1, "defect": 1}
 
     page.get_by_role("link", name="调整", exact=True).tap()
-    page.get_by_label("仓", exact=True).select_option(str(shelves.room.pk))
+    page.locator("select[name=room]").select_option(str(shelves.room.pk))
     page.get_by_label("货品编码或条码").fill("6901234567892")
     page.get_by_label("类型").select_option("to_defect")
     page.get_by_label("件数").fill("3")
