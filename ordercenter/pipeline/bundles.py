@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import Entry, record_many
 from ordercenter.catalog.models import Bundle, BundlePart, Sku
-from ordercenter.catalog.selectors import MAPPING_LOCK
 from ordercenter.core.actor import Actor
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
 from ordercenter.pipeline import recoding
+from ordercenter.pipeline.mapping import stand_alone
 from ordercenter.pipeline.recoding import Recoded
 from ordercenter.pipeline.rereading import Changed
 
@@ -80,8 +80,7 @@ def change_parts(
 @transaction.atomic
 def write_parts(recipes: Sequence[Recipe], *, actor: Actor, reason: str) -> int:
     """The writing alone; the caller has seen to the right."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAPPING_LOCK])
+    stand_alone()
     ids = [recipe.bundle_id for recipe in recipes]
     rows = Bundle.objects.select_for_update(no_key=True).filter(pk__in=ids).order_by("pk")
     bundles = {row.pk: row for row in rows}

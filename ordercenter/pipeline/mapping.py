@@ -50,6 +50,11 @@ class StaleListing(OrderCenterError):
     message = _("“%(codes)s”的对应关系已被他人改动，请刷新后重试")
 
 
+class MappingBusy(OrderCenterError):
+    code = "mapping_busy"
+    message = _("订单正在大量进入，一时改不了对应关系，请稍后再试")
+
+
 @dataclass(frozen=True, slots=True)
 class Mapped:
     """What a mapping came to."""
@@ -106,7 +111,7 @@ def map_exact(*, now: datetime | None = None) -> str:
         return "0 codes mapped"
     try:
         mapped = _map(wishes, actor=AUTO, reason=AUTO_REASON)
-    except StaleListing:
+    except (StaleListing, MappingBusy):
         return "somebody else is mapping"
     return f"{mapped.made} codes mapped"
 
@@ -165,9 +170,16 @@ def write_listings(wishes: Sequence[Wish], *, actor: Actor, reason: str) -> tupl
 
 
 def stand_alone() -> None:
-    """Wait until no batch of orders is being read by the listings as they are."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAPPING_LOCK])
+    """Wait until no batch of orders is being read by the listings as they are.
+
+    In the caller's transaction, which keeps new ones waiting. Raises MappingBusy when its turn
+    does not come in time.
+    """
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MAPPING_LOCK])
+    except OperationalError as error:
+        raise MappingBusy from error
 
 
 def _let_go_on() -> None:

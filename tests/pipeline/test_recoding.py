@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 
 from fulfillment.models import Parcel, StageTask
 from inventory.models import Reservation, StockLevel
@@ -18,7 +18,7 @@ from ordercenter.orders.contracts import OrderDraft
 from ordercenter.orders.models import OrderLine, SalesOrder
 from ordercenter.pipeline import path, recoding, shortage_acts
 from ordercenter.pipeline.invariants import run_all
-from ordercenter.pipeline.mapping import Mapped, map_codes
+from ordercenter.pipeline.mapping import Mapped, MappingBusy, map_codes
 from ordercenter.pipeline.recoding import Recoded
 from ordercenter.pipeline.rereading import Blast, Changed, look
 from ordercenter.pipeline.unmapped import Wish
@@ -319,3 +319,29 @@ def test_k20_control_without_the_lock_an_order_is_left_behind(
     monkeypatch.setattr("ordercenter.pipeline.mapping.stand_alone", lambda: None)
     order = remap_while_an_order_comes(monkeypatch, run_together, boss)
     assert goods(order) == {"SOFA": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_whose_turn_does_not_come_is_refused_in_words(
+    run_together: Together, boss: User
+) -> None:
+    seller, gap = open_seller(), Gap()
+
+    @transaction.atomic
+    def read() -> None:
+        Shelf.for_codes({(seller.shop.pk, "SOFA")})
+        gap.happened("read")
+        gap.wait_for("refused")
+
+    def remap() -> None:
+        gap.wait_for("read")
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        try:
+            change(boss, wish(seller, "SOFA", "LAMP"))
+        finally:
+            gap.happened("refused")
+
+    _, refused = run_together(read, remap)
+    assert isinstance(refused, MappingBusy)
+    assert Listing.objects.get(code="SOFA").version == 1
