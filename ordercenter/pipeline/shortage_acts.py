@@ -140,7 +140,8 @@ def swap_line(it: Seen, line_id: int, sku_code: str) -> Outcome:
     was = Sku.objects.in_bulk([line.sku_id])[line.sku_id].code
     now = clock_now()
     _retire(work, actor=it.actor, reason=reason, now=now)
-    line.sku_id, line.mapped_now, work.must_judge = sku.pk, True, True
+    line.sku_id, line.mapped_now = sku.pk, True
+    work.must_judge = work.must_gift = True
     line.listing_version = None  # no listing says so: no change of one takes it back
     work.action, work.reason = Action.LINE_SWAPPED, reason
     work.changes[f"sku {line.line_no}"] = [was, sku.code]

@@ -13,6 +13,7 @@ from django.db import connection
 
 from fulfillment import services as fulfillment
 from fulfillment.models import Stage
+from inventory.models import StockSlice
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
 from ordercenter.notices import services as notices
@@ -116,8 +117,10 @@ def work_shortages(*, now: datetime | None = None) -> str:
         tried, moved = tried + found, moved + went
         if len(found) < BATCH:
             break
-    found, went = _try_batch(tried, claws=True, now=now)
-    return f"{moved + went} of {len(tried) + len(found)} shortages go on"
+    if StockSlice.objects.filter(is_active=True, unsold__gt=0).exists():
+        found, went = _try_batch(tried, claws=True, now=now)
+        tried, moved = tried + found, moved + went
+    return f"{moved} of {len(tried)} shortages go on"
 
 
 def _try_batch(tried: Collection[int], *, claws: bool, now: datetime) -> tuple[list[int], int]:

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from fulfillment.models import StageTask
 from inventory.models import PresalePromise, VirtualWarehouse
 from ordercenter.audit.models import AuditRecord
+from ordercenter.catalog import gifts
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotAllowed, NotFound
 from ordercenter.core.policy import Role
@@ -17,7 +18,13 @@ from ordercenter.orders.errors import BadReason, StaleOrder, WrongState
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.pipeline import shortage_acts, shortages
 from ordercenter.pipeline.shortage_acts import Seen
-from tests.factories import ShopAssignmentFactory, ShopFactory, SkuFactory, user_with
+from tests.factories import (
+    GiftStrategyFactory,
+    ShopAssignmentFactory,
+    ShopFactory,
+    SkuFactory,
+    user_with,
+)
 from tests.pipeline.arrivals import announce
 from tests.pipeline.seller import (
     Seller,
@@ -253,6 +260,20 @@ def test_nothing_left_is_a_canceled_order_and_asks_for_that_right(
     order.refresh_from_db()
     assert order.status == "canceled"
     assert tasks(order) == {"after_sales"}
+
+
+def test_dropping_what_earned_a_gift_takes_the_gift_along(seller: Seller, clerk: User) -> None:
+    GiftStrategyFactory.create(
+        code="over-150", kind="automatic", gift_sku=seller.skus["TOWEL"],
+        min_amount=Decimal("150.00"),
+    )  # fmt: skip
+    gifts.forget()
+    seller.receive("LAMP", 1)
+    seller.receive("TOWEL", 1)
+    order = take_one(seller.shop, draft(line("SOFA"), line("LAMP")))
+    assert order.lines.filter(is_gift=True, is_dropped=False).count() == 1
+    shortage_acts.drop_lines(seen(order, clerk), [order.lines.get(sku__code="SOFA").pk])
+    assert promised(order) == {"LAMP": 1}
 
 
 def test_an_unpaid_order_gets_no_refund_task(seller: Seller, clerk: User) -> None:
