@@ -59,7 +59,7 @@ class Market:
                 OrderLineFactory.create(order=order, sku=sku, line_no=place)
                 for place, sku in enumerate(chance.sample(self.skus, chance.randint(1, 4)), 1)
             ]
-            demands = tuple(Demand(ln.pk, ln.sku_id, 1, Decimal(100)) for ln in lines)
+            demands = tuple(Demand(ln.pk, ln.sku_id, 1, Decimal(100)) for ln in lines if ln.sku_id)
             sources = tuple(p.pk for p in chance.sample(self.places, 2))
             requests.append(StockRequest(order.pk, demands, sources, shop_id=self.shop.pk))
         inventory.reserve_many(requests, actor=PIPELINE)

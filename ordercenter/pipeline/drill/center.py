@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 BASE_DIR: Final = Path(__file__).resolve().parents[3]
-UP_SECONDS: Final = 180.0
+UP_SECONDS: Final = 400.0
 DOWN_SECONDS: Final = 40.0
 
 
