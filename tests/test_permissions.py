@@ -223,8 +223,8 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         decide("approve", answers({Role.CEO}, yes=302), "asked"),
         decide("refuse", answers({Role.CEO}, yes=302), "asked"),
         decide("approve", answers(set()), "asked_by_ceo"),
-        decide("give_gift", answers(DECIDERS, yes=409), gift="TOWEL"),  # not mapped yet
-        decide("drop_gift", answers(SUPERVISORS | {Role.CLERK, Role.REVIEWER}, yes=409), line=1),
+        decide("give_gift", answers(DECIDERS, yes=422), gift="no such gift"),
+        decide("drop_gift", answers(SUPERVISORS | {Role.CLERK, Role.REVIEWER}, yes=404), line=1),
         decide("no such verb", answers(SEERS, yes=404)),
     ),
     "orders/<str:number>/receiver/": (
