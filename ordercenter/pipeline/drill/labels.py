@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -78,7 +79,7 @@ def rehearse(center: Center, *, prints: int, say: Say) -> Result:
     result.parcels = len(parcels)
     base = f"http://127.0.0.1:{center.port}"
     stock = _sums(STOCK)
-    with _bench(base) as bench:
+    with closing(_bench(base)) as bench:
         for pk in parcels:  # the first print of each is noted on its order
             _print(bench, pk)
         before = _sums(ORDERS)
