@@ -88,7 +88,7 @@ def _scarce(center: Center, options: Options, say: Say) -> Told:
 
 def _hot(center: Center, options: Options, say: Say) -> Told:
     result = hot.rehearse(center, orders=options["orders"], rate=options["rate"], say=say)
-    return asdict(result), result.is_good
+    return {**asdict(result), "times": result.times}, result.is_good
 
 
 def _labels(center: Center, options: Options, say: Say) -> Told:
