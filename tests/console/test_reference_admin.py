@@ -125,7 +125,8 @@ def test_what_a_code_stands_for_is_changed_on_its_page_and_not_in_the_admin(
 PAGES = (
     "catalog/sku", "catalog/bundle", "catalog/giftstrategy",
     "inventory/warehouse", "inventory/virtualwarehouse", "inventory/warehouseassignment",
-    "catalog/shopassignment",
+    "catalog/shopassignment", "inventory/bin", "inventory/channelquota", "inventory/safetystock",
+    "inventory/stockpolicy", "inventory/stockslice",
 )  # fmt: skip
 ACCOUNTS = ("channels_sync/carriercode", "notices/robot", "fulfillment/carrieraccount")
 SUPERVISORS = {Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR}
@@ -140,7 +141,9 @@ READ_ONLY = {
     "orders/salesorder", "orders/orderhold", "audit/auditrecord", "channels_sync/inboxmessage",
     "channels_sync/outboundmessage", "fulfillment/parcel", "fulfillment/waybill",
     "fulfillment/stagetask", "inventory/stocklevel", "inventory/reservation",
-    "inventory/stockmovement", "risk/verdict", "risk/ruleset",
+    "inventory/stockmovement", "inventory/inbound", "inventory/transfer", "inventory/adjustment",
+    "inventory/stockcount", "inventory/stockfile", "inventory/stockbuffer", "inventory/clawback",
+    "risk/verdict", "risk/ruleset",
 }  # fmt: skip
 MADE_ELSEWHERE = {"catalog/shop", "catalog/listing"}
 """Rows nobody adds here, though some of their fields are kept."""
