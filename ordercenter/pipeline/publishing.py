@@ -31,6 +31,8 @@ from ordercenter.pipeline.waking import wake_sender
 
 logger = logging.getLogger(__name__)
 LOCK: Final = 7_205_011
+FEW: Final = 12
+"""Up to so many SKUs their figures are looked up, row by row."""
 BY_ITEM: Final = ("taobao", "douyin", "wechat", "pinduoduo")
 """Platforms whose figures name the item as well (``StockFigure``): a listing whose item no order
 has named yet, and nobody has typed, is not told."""
@@ -55,10 +57,15 @@ _ADDRESSED: Final = """
     JOIN catalog_shop s ON s.id = c.shop_id AND s.is_active AND s.channel <> 'file'
     JOIN channels_sync_shopcredential k ON k.shop_id = s.id AND k.options ->> 'push_stock' = 'on'
     WHERE (s.channel <> ALL(%(by_item)s) OR c.platform_item_id <> '')
-      AND NOT (c.code_type = 'outer_code' AND EXISTS (
+      AND NOT (c.code_type = 'outer_code' AND c.platform_sku_id <> '' AND EXISTS (
         SELECT 1 FROM catalog_listing d WHERE d.shop_id = c.shop_id AND d.code_type = 'sku_id'
-        AND CASE WHEN c.platform_sku_id <> '' THEN d.code = c.platform_sku_id
-            ELSE d.sku_id = c.sku_id OR d.bundle_id = c.bundle_id END))
+        AND d.code = c.platform_sku_id))
+      AND NOT (c.code_type = 'outer_code' AND c.platform_sku_id = '' AND EXISTS (
+        SELECT 1 FROM catalog_listing d WHERE d.sku_id = c.sku_id AND d.shop_id = c.shop_id
+        AND d.code_type = 'sku_id'))
+      AND NOT (c.code_type = 'outer_code' AND c.platform_sku_id = '' AND EXISTS (
+        SELECT 1 FROM catalog_listing d WHERE d.bundle_id = c.bundle_id AND d.shop_id = c.shop_id
+        AND d.code_type = 'sku_id'))
 """
 
 # Lines as bought in orders placed since a listing's figure was told; %(until)s bounds them.
@@ -67,7 +74,9 @@ _SOLD: Final = """
         SELECT o.shop_id, o.placed_at, l.platform_sku_id AS by_id, l.outer_code AS by_code,
                l.quantity
         FROM orders_salesorder o
-        JOIN orders_orderline l ON l.order_id = o.id AND l.bundle_line_id IS NULL
+        CROSS JOIN LATERAL (
+            SELECT n.platform_sku_id, n.outer_code, n.quantity FROM orders_orderline n
+            WHERE n.order_id = o.id AND n.bundle_line_id IS NULL OFFSET 0) l
         WHERE o.placed_at > (SELECT min(told_at) FROM target WHERE told IS NOT NULL)
           AND o.placed_at <= %(until)s AND o.status <> 'canceled'
     ), sold AS (
@@ -106,9 +115,10 @@ _FIGURES: Final = f"""
            coalesce(call.quantity, t.told - coalesce(sold.quantity, 0)), t.told_at,
            t.refused_until, figure.quantity, m.id IS NOT NULL, t.paced
     FROM target t JOIN figure ON figure.id = t.id LEFT JOIN sold ON sold.id = t.id
-    LEFT JOIN channels_sync_outboundmessage m
-        ON m.subject = 'stock:' || t.id AND m.subject <> '' AND m.state = 'waiting'
-        AND m.payload ->> 'version' = t.version::text
+    LEFT JOIN LATERAL (
+        SELECT w.id FROM channels_sync_outboundmessage w
+        WHERE w.subject = 'stock:' || t.id AND w.subject <> '' AND w.state = 'waiting'
+          AND w.payload ->> 'version' = t.version::text LIMIT 1) m ON true
     LEFT JOIN LATERAL (
         SELECT (c.payload ->> 'quantity')::int AS quantity FROM channels_sync_outboundmessage c
         WHERE c.subject = 'stock:' || t.id AND c.subject <> '' AND c.state = 'waiting'
@@ -182,9 +192,17 @@ def _is_left_alone(figure: Figure, now: datetime) -> bool:
 
 
 def _figures(sku_ids: Collection[int] | None, *, now: datetime) -> list[Figure]:
-    """Prepared: planning takes longer than the figures of a few SKUs. A sweep is planned anew."""
+    """Prepared for a few SKUs: planning takes longer than their figures. Many are planned anew.
+
+    The planner takes every step of the figures for one or two rows and would compare each row
+    with each other: among many the steps are joined by hash. What is found by an index is found
+    so all the same (the laterals).
+    """
+    is_few = sku_ids is not None and len(sku_ids) <= FEW
     connection.ensure_connection()
     with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        if not is_few:
+            cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.execute(
             _FIGURES,
             {
@@ -193,9 +211,12 @@ def _figures(sku_ids: Collection[int] | None, *, now: datetime) -> list[Figure]:
                 "until": now + SETTLED,
                 "by_item": list(BY_ITEM),
             },
-            prepare=sku_ids is not None,
+            prepare=is_few,
         )
-        return [Figure(*row) for row in cursor.fetchall()]
+        found = [Figure(*row) for row in cursor.fetchall()]
+        if not is_few:
+            cursor.execute("SET LOCAL enable_nestloop = DEFAULT")
+        return found
 
 
 def _count(news: Sequence[Figure], *, now: datetime) -> None:
