@@ -474,11 +474,11 @@ def test_an_order_of_each_platform_is_sold_read_packed_shipped_told_and_signed()
         for order in SalesOrder.objects.filter(status="routed"):
             send(order)
         sending.send_out()
-        deaf = OutboundMessage.objects.filter(shop__channel="crm_webhook")
-        deaf_ends = set(deaf.values_list("state", flat=True))
-        assert deaf_ends <= {"unsupported", "superseded"}  # no wire to be told by
-        told_ones = OutboundMessage.objects.exclude(pk__in=deaf)
-        assert set(told_ones.values_list("state", flat=True)) - {"superseded"} == {"done"}
+        messages = OutboundMessage.objects.exclude(kind="stock")  # figures go at their own pace
+        deaf = messages.filter(shop__channel="crm_webhook")
+        assert set(deaf.values_list("state", flat=True)) <= {"unsupported"}  # no wire to be told by
+        told_ones = messages.exclude(pk__in=deaf)
+        assert set(told_ones.values_list("state", flat=True)) == {"done"}
         shipped = SalesOrder.objects.filter(status="shipped").exclude(shop__channel="crm_webhook")
         assert shipped.count() >= 8
         channels_seen = set(shipped.values_list("shop__channel", flat=True))
