@@ -55,6 +55,19 @@ class Action(models.TextChoices):
     ACCESS_REFUSED = "access_refused", _("越权被拒")
     PRESALE_PROMISED = "presale_promised", _("预售承诺")
     CATALOG_EXPORTED = "catalog_exported", _("导出货品资料")
+    RULES_ACTIVATED = "rules_activated", _("启用规则集")
+    LIST_CHANGED = "list_changed", _("名单变更")
+    EXEMPTION_MADE = "exemption_made", _("设置豁免")
+    EXEMPTION_ENDED = "exemption_ended", _("结束豁免")
+    HOLD_SNOOZED = "hold_snoozed", _("暂缓处理")
+    HOLD_EXPIRED = "hold_expired", _("挂起到期解除")
+    CUSTOMER_ASKED = "customer_asked", _("询问买家")
+    APPROVAL_DELEGATED = "approval_delegated", _("审批授权")
+    INTERCEPT_ASKED = "intercept_asked", _("申请拦截")
+    INTERCEPT_STARTED = "intercept_started", _("启动拦截")
+    INTERCEPT_ENDED = "intercept_ended", _("结束拦截")
+    PROOF_EXPORTED = "proof_exported", _("导出审批证明")
+    MODEL_TRAINED = "model_trained", _("训练风险模型")
 
 
 class AuditRecord(models.Model):

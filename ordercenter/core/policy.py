@@ -58,6 +58,13 @@ class Can(TextChoices):
     APPROVE_STOCK = "approve_stock", _("复核库存调整")
     EDIT_STOCK_POLICY = "edit_stock_policy", _("维护配额、安全库存与锁定")
     WORK_SHORTAGE = "work_shortage", _("处理缺货订单")
+    VIEW_RULES = "view_rules", _("查看风控规则")
+    APPROVE_RULES = "approve_rules", _("复核并启用风控规则")
+    EDIT_LISTS = "edit_lists", _("维护名单与豁免")
+    INTERCEPT = "intercept", _("下达拦截指令")
+    END_INTERCEPT = "end_intercept", _("解除拦截指令")
+    DELEGATE_APPROVAL = "delegate_approval", _("授权他人审批")
+    EXPORT_PROOF = "export_proof", _("导出审批证明")
 
 
 _SUPERVISORS: Final = frozenset({Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR})
@@ -81,7 +88,7 @@ ALLOWED: Final[Mapping[Can, frozenset[Role]]] = {
     Can.VIEW_HEALTH: _SUPERVISORS | {Role.IT, Role.CEO},
     Can.EDIT_MAPPING: _SUPERVISORS,
     Can.EDIT_SHOPS: frozenset({Role.IT}),
-    Can.EDIT_RULES: frozenset({Role.OPERATIONS_SUPERVISOR}),
+    Can.EDIT_RULES: _SUPERVISORS,
     Can.READ_AUDIT: _SUPERVISORS | {Role.FINANCE, Role.CEO},
     Can.REPLAY_DEAD: _SUPERVISORS,
     Can.WRITE_MEMO: _SUPERVISORS | {Role.CLERK, Role.REVIEWER},
@@ -93,6 +100,13 @@ ALLOWED: Final[Mapping[Can, frozenset[Role]]] = {
     Can.APPROVE_STOCK: _SUPERVISORS,
     Can.EDIT_STOCK_POLICY: _SUPERVISORS,
     Can.WORK_SHORTAGE: _SUPERVISORS | {Role.CLERK, Role.REVIEWER},
+    Can.VIEW_RULES: _DECIDERS | {Role.IT},
+    Can.APPROVE_RULES: _SUPERVISORS | {Role.CEO},
+    Can.EDIT_LISTS: _SUPERVISORS,
+    Can.INTERCEPT: _SUPERVISORS | {Role.CEO},
+    Can.END_INTERCEPT: frozenset({Role.CEO}),
+    Can.DELEGATE_APPROVAL: frozenset({Role.CEO}),
+    Can.EXPORT_PROOF: _SUPERVISORS | {Role.CEO},
 }
 
 SCOPED: Final = frozenset({Role.CLERK, Role.PICKER, Role.PACKER})

@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from typing import Any, ClassVar
 
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
@@ -125,6 +127,9 @@ class OrderEvidence(models.Model):
     phone_key = models.CharField(max_length=64)
     address_key = models.CharField(max_length=64)
     ip = models.CharField(max_length=45)
+    address_shingles = ArrayField(models.BigIntegerField(), null=True)
+    """Keyed hashes of the pairs of signs of a clear address, sorted: what is alike shares many.
+    Null where no clear address is known."""
 
     class Meta:
         verbose_name = _("识别依据")
@@ -192,6 +197,69 @@ class OrderLine(models.Model):
         return f"{self.title} × {self.quantity}"
 
 
+class Interception(models.Model):
+    """One command that stops orders: a gate every transition reads, from start to end.
+
+    ``condition`` is what was understood of ``text``. Its holds carry its key, and end with it.
+    """
+
+    class State(models.TextChoices):
+        ASKED = "asked", _("待第二人确认")
+        ACTIVE = "active", _("拦截中")
+        LIFTED = "lifted", _("已解除")
+        EXPIRED = "expired", _("已到期")
+        REFUSED = "refused", _("已驳回")
+
+    class Source(models.TextChoices):
+        PERSON = "person", _("人工")
+        API = "api", _("接口")
+        FEED = "feed", _("外部预警")
+
+    text = models.CharField(_("指令"), max_length=300)
+    condition = models.JSONField(_("条件"))
+    words = models.CharField(_("说明"), max_length=500)
+    reason = models.CharField(_("原因"), max_length=500)
+    state = models.CharField(_("状态"), max_length=8, choices=State)
+    source = models.CharField(_("来源"), max_length=8, choices=Source, default=Source.PERSON)
+    source_key = models.CharField(_("来源编号"), max_length=100, default="")
+    """The feed's or caller's own key: the same warning told twice is one interception."""
+    preview = models.JSONField(_("预览"), default=dict)
+    """What the asker was shown: counts, value, stages, parcels."""
+    asked_by = models.CharField(_("发起人"), max_length=64)
+    asked_at = models.DateTimeField(_("发起时间"))
+    approved_by = models.CharField(_("确认人"), max_length=64, default="")
+    started_at = models.DateTimeField(_("生效时间"), null=True)
+    ends_at = models.DateTimeField(_("到期时间"), null=True)
+    held_at = models.DateTimeField(_("全部挂起时间"), null=True)
+    """When the last order that stood inside had its hold."""
+    end_asked_by = models.CharField(_("申请解除人"), max_length=64, default="")
+    ended_at = models.DateTimeField(_("结束时间"), null=True)
+    ended_by = models.CharField(_("解除人"), max_length=64, default="")
+    end_reason = models.CharField(_("解除原因"), max_length=500, default="")
+
+    class Meta:
+        verbose_name = _("拦截指令")
+        verbose_name_plural = _("拦截指令")
+        ordering = ["-asked_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "source_key"],
+                condition=~Q(source_key=""),
+                name="interception_told_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(approved_by="") | ~Q(approved_by=F("asked_by")),
+                name="interception_not_approved_by_asker",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["id"], name="interception_gate", condition=Q(state="active"))
+        ]
+
+    def __str__(self) -> str:
+        return self.words
+
+
 class OrderHoldQuerySet(models.QuerySet["OrderHold"]):
     def open(self) -> "OrderHoldQuerySet":
         return self.filter(released_at=None)
@@ -217,6 +285,16 @@ class OrderHold(models.Model):
     opened_at = models.DateTimeField(_("挂起时间"))
     opened_version = models.PositiveIntegerField()
     expires_at = models.DateTimeField(_("到期"), null=True, blank=True)
+    """When it is released by itself; null for never."""
+    release_ahead = models.DurationField(_("承诺前自动解除"), null=True, blank=True)
+    """It is released this long before the order's promised time instead."""
+    rush_after = models.BooleanField(_("解除后加急"), default=False, db_default=False)
+    snoozed_until = models.DateTimeField(_("暂缓至"), null=True, blank=True)
+    """It is not shown on the wall before; it holds all the same."""
+    interception = models.ForeignKey(
+        Interception, models.PROTECT, null=True, blank=True, related_name="holds",
+        verbose_name=_("拦截指令"), db_index=False,
+    )  # fmt: skip
     asked_by = models.CharField(_("申请人"), max_length=64, default="")
     released_at = models.DateTimeField(_("解除时间"), null=True, blank=True)
     released_by = models.CharField(_("解除人"), max_length=64, default="")
@@ -254,7 +332,64 @@ class OrderHold(models.Model):
             ),
             models.Index(fields=["order"], name="hold_of_order"),
             models.Index(fields=["-opened_at"], name="hold_recent"),
+            models.Index(
+                fields=["expires_at"],
+                name="hold_expiring",
+                condition=Q(released_at=None, expires_at__isnull=False),
+            ),
+            models.Index(
+                fields=["interception", "order"],
+                name="hold_of_interception",
+                condition=Q(interception__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.words}"
+
+
+class CardClaim(models.Model):
+    """Who looks at a held order now; ends by itself at ``expires_at``."""
+
+    order = models.OneToOneField(SalesOrder, models.PROTECT, primary_key=True, related_name="claim")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)
+    claimed_at = models.DateTimeField(_("领取时间"))
+    expires_at = models.DateTimeField(_("超时"))
+
+    class Meta:
+        verbose_name = _("卡片领取")
+        verbose_name_plural = _("卡片领取")
+
+    def __str__(self) -> str:
+        return f"{self.order_id} {self.user_id}"
+
+
+class Delegation(models.Model):
+    """The CEO lets somebody else approve tier 3 from one moment to another."""
+
+    giver = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="delegations_given"
+    )
+    taker = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="delegations_taken"
+    )
+    starts_at = models.DateTimeField(_("开始"))
+    ends_at = models.DateTimeField(_("结束"))
+    reason = models.CharField(_("原因"), max_length=500)
+    made_at = models.DateTimeField(_("授权时间"))
+    revoked_at = models.DateTimeField(_("收回时间"), null=True)
+
+    class Meta:
+        verbose_name = _("审批授权")
+        verbose_name_plural = _("审批授权")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(ends_at__gt=F("starts_at")), name="delegation_ends_after_start"
+            ),
+            models.CheckConstraint(
+                condition=~Q(giver=F("taker")), name="delegation_not_to_oneself"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.giver_id} → {self.taker_id}"

@@ -53,13 +53,15 @@ class HoldKind(TextChoices):
     ADDRESS_CHANGE = "address_change", _("审核后改地址")
     CHANGED = "changed", _("平台改单")
     PERSON = "person", _("人工冻结")
+    INTERCEPT = "intercept", _("指令拦截")
     FAULT = "fault", _("处理异常")
 
 
 SELF_CLEARING: Final = frozenset(
-    {HoldKind.UNMAPPED, HoldKind.SHORTAGE, HoldKind.CHANNEL, HoldKind.REFUND}
+    {HoldKind.UNMAPPED, HoldKind.SHORTAGE, HoldKind.CHANNEL, HoldKind.REFUND, HoldKind.INTERCEPT}
 )
-"""Holds that end by a fact (a mapping, stock, the platform's word), never by a click."""
+"""Holds that end by a fact (a mapping, stock, the platform's word, the end of an
+interception), never by a click on the order."""
 
 
 class Tier(TextChoices):
