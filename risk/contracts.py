@@ -55,8 +55,8 @@ class _NotApplicable:
 
 NOT_APPLICABLE: Final = _NotApplicable()
 
-FactValue = int | Decimal | Fraction | _NotApplicable | None
-"""None is "unknown", which is never a pass."""
+FactValue = bool | int | Decimal | Fraction | str | frozenset[str] | _NotApplicable | None
+"""None is "unknown", which is never a pass. Text is normal (``risk/words.py``)."""
 
 
 @dataclass(frozen=True, slots=True)

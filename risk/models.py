@@ -190,7 +190,7 @@ class Backtest(models.Model):
         ordering = ["-asked_at"]
 
     def __str__(self) -> str:
-        return f"{self.since:%Y-%m-%d} – {self.until:%Y-%m-%d}"
+        return f"{self.since:%Y-%m-%d} 至 {self.until:%Y-%m-%d}"
 
 
 class ShadowVerdict(models.Model):
