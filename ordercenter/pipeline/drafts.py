@@ -10,12 +10,13 @@ from functools import lru_cache
 from typing import Final
 
 from ordercenter.catalog.models import NUMBER_PREFIX, Channel, Shop
-from ordercenter.core.addresses import address_key, normalize_region
+from ordercenter.core.addresses import normalize_region
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.masking import mask_name, mask_phone
 from ordercenter.core.phones import read_phone
-from ordercenter.core.sealing import blind_key, seal, unseal
+from ordercenter.core.sealing import seal, unseal
 from ordercenter.orders.contracts import ChannelStatus, LineDraft, OrderDraft, ReceiverDraft
+from ordercenter.orders.identity import buyer_key, device_key, oaid_key, phone_key, place_key
 from ordercenter.orders.models import RECEIVER_PURPOSE
 from ordercenter.orders.states import OrderStatus
 from ordercenter.pipeline.doubts import is_believable
@@ -103,8 +104,8 @@ def evidence(draft: OrderDraft, shop_id: int) -> Evidence:
     told = draft.evidence
     phone, address = receiver_keys(draft.receiver, shop_id)
     return Evidence(
-        buyer=blind_key("buyer", f"{shop_id}\0{told.buyer_id}") if told.buyer_id else "",
-        device=blind_key("device", told.device_id),
+        buyer=buyer_key(told.buyer_id, shop_id),
+        device=device_key(told.device_id),
         phone=phone,
         address=address,
         ip=told.ip[:45],
@@ -124,16 +125,8 @@ def receiver_keys(receiver: ReceiverDraft | None, shop_id: int) -> tuple[str, st
         phone = phone_key(receiver.phone)
         region = normalize_region(receiver.province, receiver.city, receiver.district)
         if region is not None:
-            address = blind_key("address", address_key(region, receiver.address))
-    if not address and receiver.oaid:
-        address = blind_key("oaid", f"{shop_id}\0{receiver.oaid}")
-    return phone, address
-
-
-def phone_key(phone: str) -> str:
-    """The blind index of a clear phone; empty for what is none, or tells nobody apart."""
-    read = read_phone(phone)
-    return blind_key("phone", read.key) if read else ""
+            address = place_key(region, receiver.address)
+    return phone, address or oaid_key(receiver.oaid, shop_id)
 
 
 def told_mark(receiver: ReceiverDraft) -> str:

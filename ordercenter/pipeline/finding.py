@@ -17,8 +17,8 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.errors import BadReason
+from ordercenter.orders.identity import phone_key
 from ordercenter.orders.models import OrderEvidence, SalesOrder
-from ordercenter.pipeline.drafts import phone_key
 
 SEARCH: Final = "phone_search"
 """What the audit calls a search; its object is the person who searched."""

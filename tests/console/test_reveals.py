@@ -10,9 +10,9 @@ from channels_sync.models import Reveal
 from ordercenter.audit.models import AuditRecord
 from ordercenter.core.clock import now
 from ordercenter.core.policy import Role
+from ordercenter.orders.identity import phone_key
 from ordercenter.orders.models import OrderEvidence, SalesOrder
 from ordercenter.orders.states import OrderStatus
-from ordercenter.pipeline.drafts import phone_key
 from tests.console.conftest import AsRole, shelved_order
 from tests.factories import OrderEvidenceFactory, SalesOrderFactory
 

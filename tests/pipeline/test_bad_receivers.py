@@ -19,9 +19,10 @@ from channels_sync.contracts import MessageKind, RawMessage
 from channels_sync.models import InboxMessage
 from ordercenter.catalog.models import Shop
 from ordercenter.core.policy import Role
+from ordercenter.orders.identity import phone_key
 from ordercenter.orders.models import OrderEvidence, OrderHold, SalesOrder
 from ordercenter.pipeline import intake
-from ordercenter.pipeline.drafts import known_receiver, phone_key
+from ordercenter.pipeline.drafts import known_receiver
 from tests.factories import user_with
 from tests.pipeline.seller import open_seller
 

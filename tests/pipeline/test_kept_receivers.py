@@ -17,9 +17,10 @@ from ordercenter.core.errors import InvalidInput, NotAllowed
 from ordercenter.core.policy import Role
 from ordercenter.orders.contracts import OrderDraft, ReceiverDraft
 from ordercenter.orders.errors import BadReason, WrongState
+from ordercenter.orders.identity import phone_key
 from ordercenter.orders.models import OrderEvidence, SalesOrder
 from ordercenter.pipeline import decisions, erasure, finding, intake, privacy, stages
-from ordercenter.pipeline.drafts import Known, known_receiver, phone_key, receiver_keys
+from ordercenter.pipeline.drafts import Known, known_receiver, receiver_keys
 from ordercenter.pipeline.privacy import ReceiverRestricted, RevealRefused
 from risk.models import Verdict
 from tests.factories import (
