@@ -11,6 +11,13 @@ from ordercenter.orders.states import Tier
 class RuleSet(models.Model):
     """One version of all rules. One is live; a verdict names the version that gave it."""
 
+    class State(models.TextChoices):
+        DRAFT = "draft", _("草稿")
+        COMMITTED = "committed", _("已定稿")
+        ASKED = "asked", _("待第二人批准")
+        LIVE = "live", _("生效中")
+        RETIRED = "retired", _("已停用")
+
     version = models.PositiveIntegerField(_("版本"), unique=True)
     is_live = models.BooleanField(_("生效"), default=False)
     rules = models.JSONField(_("规则"))
@@ -43,6 +50,16 @@ class RuleSet(models.Model):
 
     def __str__(self) -> str:
         return f"v{self.version}"
+
+    @property
+    def state(self) -> "RuleSet.State":
+        if self.is_live:
+            return self.State.LIVE
+        if self.asked_at is not None:
+            return self.State.ASKED
+        if self.activated_at is not None:
+            return self.State.RETIRED
+        return self.State.DRAFT if self.committed_at is None else self.State.COMMITTED
 
 
 class Verdict(models.Model):

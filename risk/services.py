@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 from django.db import connection
@@ -12,22 +11,16 @@ from django.db import connection
 from ordercenter.catalog.gifts import strategies
 from ordercenter.core.bulk import copy_rows, dumps
 from risk.contracts import Judgement, Subject
+from risk.defaults import DEFAULT_RULES
 from risk.facts import compute
 from risk.models import RuleSet, Verdict
 from risk.rules import CompiledRules, compile_rules, judge
 
 SCREEN_LOCK: Final = 7_205_002
-DEFAULT_RULES: Final = Path(__file__).with_name("default_rules.json")
 _VERDICT: Final = (
     "order_id", "order_version", "rule_set_version", "tier", "tags", "findings", "facts",
     "created_at",
 )  # fmt: skip
-
-
-def default_rules() -> list[dict[str, Any]]:
-    """The shipped rules at the thresholds of the requirements."""
-    rules: list[dict[str, Any]] = json.loads(DEFAULT_RULES.read_text(encoding="utf-8"))
-    return rules
 
 
 @lru_cache(maxsize=4)

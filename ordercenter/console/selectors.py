@@ -23,8 +23,8 @@ from ordercenter.orders.states import (
     OrderStatus,
     Tier,
 )
+from risk.defaults import default_rules
 from risk.models import RuleSet, Verdict
-from risk.services import default_rules
 
 ORDER: Final = "order"
 """What the audit calls an order."""

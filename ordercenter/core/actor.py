@@ -1,10 +1,11 @@
 """Who acts. Comes down by argument, so that a job is as accountable as a click."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, User
 from django.http import HttpRequest
 
 from ordercenter.core.policy import roles_of
@@ -45,8 +46,24 @@ class Actor:
     def platform(cls, channel: str, shop_code: str) -> "Actor":
         return cls(ActorKind.PLATFORM, shop_code, channel)
 
+    @property
+    def mark(self) -> str:
+        """Kind and id as one word, to tell people apart by: ``person:7``."""
+        return f"{self.kind.value}:{self.id}"[:64]
+
     def facts(self) -> dict[str, Any]:
         return {"kind": self.kind.value, "id": self.id, "name": self.name, "role": self.role}
 
 
 PIPELINE: Final = Actor.job("pipeline")
+
+
+def names_of(marks: Iterable[str]) -> dict[str, str]:
+    """What people read for each of these ``Actor.mark`` texts: names of persons, else the id."""
+    parts = {mark: mark.partition(":") for mark in marks if mark}
+    ids = [int(i) for kind, _, i in parts.values() if kind == ActorKind.PERSON and i.isdecimal()]
+    people = {
+        str(user.pk): user.get_full_name() or user.get_username()
+        for user in User.objects.filter(pk__in=ids)
+    }
+    return {mark: people.get(i, i) or mark for mark, (_kind, _, i) in parts.items()}

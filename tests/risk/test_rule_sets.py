@@ -17,9 +17,9 @@ from ordercenter.core.errors import InvalidInput
 from ordercenter.orders.models import OrderHold
 from ordercenter.pipeline.intake import take_drafts
 from risk.contracts import NOT_APPLICABLE, FactValue, Seen, Subject
+from risk.defaults import default_rules
 from risk.models import RuleSet, Verdict
 from risk.rules import FactSpec, compile_rules, judge, show
-from risk.services import default_rules
 from tests.factories import RuleSetFactory
 from tests.pipeline.seller import Seller, draft, holds, line, open_seller, take
 
