@@ -66,7 +66,7 @@ def _claim(robot: Robot, *, limit: int, now: datetime) -> list[Notice]:
     with transaction.atomic():
         due = Notice.objects.filter(robot=robot, state=Notice.State.WAITING, due_at__lte=now)
         mine = list(
-            due.order_by("-urgency", "created_at").select_for_update(skip_locked=True)[:limit]
+            due.order_by("-urgency", "created_at", "pk").select_for_update(skip_locked=True)[:limit]
         )
         Notice.objects.filter(pk__in=[n.pk for n in mine]).update(
             due_at=now + LEASE, tries=F("tries") + 1
