@@ -281,10 +281,6 @@ class RefundRequest(models.Model):
     def __str__(self) -> str:
         return self.refund_id
 
-    @property
-    def stops_shipping(self) -> bool:
-        return self.state == "in_progress" and self.intercept_shipping
-
 
 class AddressRequest(models.Model):
     """A buyer asks for another address; the platform waits for the seller's word until a time."""

@@ -36,19 +36,16 @@ SHOWN: Final = 200
 @page(Can.MOVE_STOCK)
 def counts_page(request: HttpRequest) -> HttpResponse:
     """Counts, the latest first, and how true the books were found."""
-    mine = counting.visible_to(me(request)).select_related("virtual_warehouse").order_by("-pk")
-    number = forms.page_of(request)
-    rows = mine.annotate(
+    found = counting.visible_to(me(request)).select_related("virtual_warehouse").order_by("-pk")
+    found = found.annotate(
         to_count=Count("lines"), counted=Count("lines", filter=Q(lines__counted__isnull=False))
-    )[(number - 1) * forms.PER_PAGE : number * forms.PER_PAGE + 1]
+    )
     days = number_of(request.GET.get("days", ""), most=365, otherwise=PERIODS[0])
     until = clock_now()
     places = [room.pk for room in forms.rooms(request)]
     context = {
         **forms.frame(request, "counts"),
-        "rows": rows[: forms.PER_PAGE],
-        "number": number,
-        "has_next": len(rows) > forms.PER_PAGE,
+        **forms.paged(request, found),
         "days": days,
         "periods": PERIODS,
         "accuracy": accuracy(until - timedelta(days=days), until, room_ids=places),

@@ -38,18 +38,15 @@ def inbounds_page(request: HttpRequest) -> HttpResponse:
         if everything
         else found.filter(state__in=arrivals.OPEN).order_by("expected_at", "pk")
     )
-    number = forms.page_of(request)
-    rows = found.annotate(
+    found = found.annotate(
         units=Sum("lines__expected"),
         came=Sum(F("lines__received") + F("lines__defect")),
         rest=Sum(Greatest(0, F("lines__expected") - F("lines__received") - F("lines__defect"))),
-    )[(number - 1) * forms.PER_PAGE : number * forms.PER_PAGE + 1]
+    )
     context = {
         **forms.frame(request, "inbounds"),
-        "rows": rows[: forms.PER_PAGE],
+        **forms.paged(request, found),
         "everything": everything,
-        "number": number,
-        "has_next": len(rows) > forms.PER_PAGE,
     }
     return render(request, "console/papers/inbounds.html", context)
 
@@ -99,12 +96,7 @@ def _draw_new(
 
 
 def _mine(request: HttpRequest, pk: int) -> Inbound:
-    found = arrivals.visible_to(me(request)).filter(pk=pk).select_related(
-        "virtual_warehouse"
-    ).first()  # fmt: skip
-    if found is None:
-        raise Http404
-    return found
+    return forms.mine(arrivals.visible_to(me(request)).select_related("virtual_warehouse"), pk)
 
 
 @require_safe

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Collection
 from datetime import datetime, time
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from django.db.models import Q
-from django.http import HttpRequest, QueryDict
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404, HttpRequest, QueryDict
 from django.utils.dateparse import parse_date
 from django.utils.translation import gettext as _
 
@@ -22,6 +22,7 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can, allows
 
+Paper = TypeVar("Paper", bound=Model)
 PER_PAGE: Final = 50
 ENDS_AT: Final = time(18)
 """A day goods are expected on ends for us at this hour: later they are late."""
@@ -50,6 +51,21 @@ def id_of(told: QueryDict, name: str) -> int:
 
 def page_of(request: HttpRequest) -> int:
     return max(1, number_of(request.GET.get("page", ""), most=10_000, otherwise=1))
+
+
+def paged(request: HttpRequest, found: QuerySet[Any]) -> dict[str, Any]:
+    """The rows of the page asked for, its number, and whether another follows."""
+    number = page_of(request)
+    rows = found[(number - 1) * PER_PAGE : number * PER_PAGE + 1]
+    return {"rows": rows[:PER_PAGE], "number": number, "has_next": len(rows) > PER_PAGE}
+
+
+def mine(found: QuerySet[Paper], pk: int) -> Paper:
+    """One of the papers this person may see. Raises Http404."""
+    paper = found.filter(pk=pk).first()
+    if paper is None:
+        raise Http404
+    return paper
 
 
 def units_of(text: str) -> int:

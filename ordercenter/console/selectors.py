@@ -7,12 +7,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.db.models import Count, Max, Min, Q
-from django.db.models.functions import Now
 from django.http import QueryDict
 
 from fulfillment.models import Parcel
 from ordercenter.audit.models import Action, AuditRecord
-from ordercenter.catalog.models import Shop
 from ordercenter.core.policy import AnyUser, Can, allows, sees_all
 from ordercenter.orders.models import OrderHold, OrderHoldQuerySet, OrderLine, SalesOrder
 from ordercenter.orders.states import (
@@ -468,17 +466,3 @@ def parcels_of(order_id: int) -> list[Parcel]:
         .prefetch_related("parcel_lines__sku", "waybills__traces", "stops")
         .order_by("pk")
     )
-
-
-def shops_of(user: AnyUser) -> list[Shop]:
-    """The shops this user may know of."""
-    shops = Shop.objects.all()
-    if not sees_all(user):
-        shops = shops.filter(shopassignment__user=user.pk)
-    return list(shops)
-
-
-def overdue_tasks(tasks: Any) -> int:
-    """How many of these tasks are past their time."""
-    count: int = tasks.filter(due_at__lt=Now()).count()
-    return count

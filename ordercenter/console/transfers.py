@@ -32,16 +32,13 @@ def transfers_page(request: HttpRequest) -> HttpResponse:
     everything = request.GET.get("state") == "all"
     found = transfers.visible_to(me(request)).select_related("source", "target").order_by("-pk")
     found = found if everything else found.filter(state__in=OPEN)
-    number = forms.page_of(request)
-    rows = found.annotate(
+    found = found.annotate(
         units=Sum("lines__quantity"), settled=Sum(F("lines__received") + F("lines__lost"))
-    )[(number - 1) * forms.PER_PAGE : number * forms.PER_PAGE + 1]
+    )
     context = {
         **forms.frame(request, "transfers"),
-        "rows": rows[: forms.PER_PAGE],
+        **forms.paged(request, found),
         "everything": everything,
-        "number": number,
-        "has_next": len(rows) > forms.PER_PAGE,
     }
     return render(request, "console/papers/transfers.html", context)
 

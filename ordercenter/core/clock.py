@@ -11,8 +11,3 @@ SHANGHAI: Final = ZoneInfo("Asia/Shanghai")
 
 def now() -> datetime:
     return timezone.now()
-
-
-def shanghai_day(moment: datetime) -> str:
-    """The calendar day of Asia/Shanghai, ``YYYY-MM-DD``."""
-    return moment.astimezone(SHANGHAI).date().isoformat()

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from ordercenter.catalog.models import Bundle, Shop, Sku
@@ -29,9 +29,6 @@ class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
     def locked(self, order_ids: Collection[int]) -> "SalesOrderQuerySet":
         """Lock orders in primary-key order, so that two batches queue up instead of deadlocking."""
         return self.filter(pk__in=order_ids).order_by("pk").select_for_update(no_key=True)
-
-    def without_open_holds(self) -> "SalesOrderQuerySet":
-        return self.filter(~Exists(OrderHold.objects.open().filter(order=OuterRef("pk"))))
 
 
 class SalesOrder(models.Model):

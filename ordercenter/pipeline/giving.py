@@ -211,13 +211,6 @@ def _apply(
         _rearrange(rearranged, batch, sources, actor=actor, now=now)
 
 
-def _holds_too_much(work: Work) -> bool:
-    """Whether a line was dropped for which stock is held."""
-    return work.status is not S.MAPPED and any(
-        ln.dropped_now and ln.is_dropped for ln in work.lines
-    )
-
-
 def _inside(works: Sequence[Work]) -> dict[int, str]:
     """What lies in the parcels of orders that are picked already, in words."""
     found: dict[int, str] = {}

@@ -23,7 +23,8 @@ from fulfillment.models import Stage
 from inventory.models import PresalePromise
 from inventory.selectors import SourceMap
 from ordercenter.audit.models import Action
-from ordercenter.core.bulk import copy_rows
+from ordercenter.core.actor import Actor
+from ordercenter.core.bulk import copy_rows, update_rows
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline.work import HoldDraft, HoldKey, TaskDraft, Work
@@ -367,3 +368,22 @@ def _codes(skus: Iterable[int]) -> dict[int, str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, code FROM catalog_sku WHERE id = ANY(%s)", [list(skus)])
         return dict(cursor.fetchall())
+
+
+def retire(works: Iterable[Work], *, actor: Actor, reason: str, now: datetime) -> None:
+    """End what says that goods are short, or to come: the next try has words of its own."""
+    closed = []
+    for work in works:
+        if WAITS in work.open_holds:
+            work.closing[WAITS] = reason
+        if pk := work.open_holds.pop(SHORT, None):
+            by = f"{actor.kind}:{actor.id}"[:64]
+            closed.append((pk, now, by, reason[:500], work.version + 1))
+        work.row_changed = True
+    update_rows(
+        "orders_orderhold",
+        [("id", "bigint"), ("released_at", "timestamptz"), ("released_by", "text"),
+         ("release_reason", "text"), ("closed_version", "int")],
+        closed,
+        where="t.released_at IS NULL",
+    )  # fmt: skip

@@ -20,12 +20,11 @@ from ordercenter.audit.models import Action
 from ordercenter.catalog.models import Bundle, Listing, Sku
 from ordercenter.catalog.selectors import Shelf, Target
 from ordercenter.core.actor import Actor
-from ordercenter.core.bulk import update_rows
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.states import OPEN, OrderStatus
+from ordercenter.pipeline import promises
 from ordercenter.pipeline.path import take, tie_line
-from ordercenter.pipeline.promises import SHORT, WAITS
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.rereading import Changed, Reading, following, made_of, meanings
 from ordercenter.pipeline.work import Line, Work, load
@@ -121,14 +120,14 @@ def recode_batch(
     if not due:
         return 0
     works = [work for work in works if work.id in due]
-    _retire_shortages(works, actor=actor, now=now)
+    promises.retire(works, actor=actor, reason=RETIRED, now=now)
     names = _names([*(r.target for r in asked.values()), *meant.values()])
     for work in works:
         work.action, work.reason = Action.LINE_SWAPPED, reason
         work.must_judge = work.must_gift = work.row_changed = True
         for line in [line for line in work.lines if line.id in due[work.id]]:
             _read_again(work, line, shelf, names)
-        _send_back(work)
+        work.send_back()
     take(works, actor=actor, now=now)
     return len(works)
 
@@ -171,32 +170,6 @@ def _is_other(work: Work, line: Line, target: Target, shelf: Shelf) -> bool:
 
 def _parts(work: Work, line: Line) -> list[Line]:
     return [p for p in work.lines if p.bundle_line_id == line.id and not p.is_dropped]
-
-
-def _retire_shortages(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
-    """End what says that the old goods are short, or to come: the next try has words of its own."""
-    closed = []
-    for work in works:
-        if WAITS in work.open_holds:
-            work.closing[WAITS] = RETIRED
-        if pk := work.open_holds.pop(SHORT, None):
-            closed.append((pk, now, f"{actor.kind}:{actor.id}"[:64], RETIRED, work.version + 1))
-    update_rows(
-        "orders_orderhold",
-        [("id", "bigint"), ("released_at", "timestamptz"), ("released_by", "text"),
-         ("release_reason", "text"), ("closed_version", "int")],
-        closed,
-        where="t.released_at IS NULL",
-    )  # fmt: skip
-
-
-def _send_back(work: Work) -> None:
-    """To where its stock is reserved; ``path.take`` gives back what it holds."""
-    work.gives_back = work.status in {S.RESERVED, S.CLEARED, S.ROUTED}
-    if work.status is S.ROUTED:
-        work.move(S.CLEARED)
-    if work.status in {S.CLEARED, S.RESERVED}:
-        work.move(S.MAPPED)
 
 
 def _read_again(work: Work, line: Line, shelf: Shelf, names: dict[Target, str]) -> None:

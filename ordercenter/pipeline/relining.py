@@ -107,12 +107,8 @@ def _rewrite(work: Work, draft: OrderDraft) -> None:
     work.must_recount = work.row_changed = True
     if work.status is S.RECEIVED:
         return
-    work.gives_back = work.status is not S.MAPPED
     work.reason = work.reason or "平台修改了订单商品，重新占用库存"
-    if work.status is S.ROUTED:
-        work.move(S.CLEARED)
-    if work.status in {S.CLEARED, S.RESERVED}:
-        work.move(S.MAPPED)
+    work.send_back()
 
 
 def _pairs(work: Work, draft: OrderDraft) -> list[_Pair]:

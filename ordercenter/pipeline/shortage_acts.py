@@ -27,7 +27,7 @@ from ordercenter.core.policy import Can, require
 from ordercenter.orders.errors import BadReason, StaleOrder, WrongState
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import HoldKind, OrderStatus, Tier
-from ordercenter.pipeline import cancel
+from ordercenter.pipeline import cancel, promises
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.promises import SHORT, WAITS
 from ordercenter.pipeline.publishing import telling_stock
@@ -79,18 +79,6 @@ def _reason(text: str) -> str:
     return text
 
 
-def _retire(work: Work, *, actor: Actor, reason: str, now: datetime) -> None:
-    """End the open words about the shortage: what is short is said anew by the next try."""
-    if WAITS in work.open_holds:
-        work.closing[WAITS] = reason
-    if pk := work.open_holds.pop(SHORT, None):
-        OrderHold.objects.filter(pk=pk, released_at=None).update(
-            released_at=now, released_by=f"{actor.kind}:{actor.id}"[:64],
-            release_reason=reason[:500], closed_version=work.version + 1,
-        )  # fmt: skip
-    work.row_changed = True
-
-
 def _outcome(work: Work) -> Outcome:
     if work.status is not OrderStatus.MAPPED:
         return Outcome(work.number, True, _("%(status)s") % {"status": work.status.label})
@@ -139,7 +127,7 @@ def swap_line(it: Seen, line_id: int, sku_code: str) -> Outcome:
         raise InvalidInput(what=_("换成的货品与原来相同"))
     was = Sku.objects.in_bulk([line.sku_id])[line.sku_id].code
     now = clock_now()
-    _retire(work, actor=it.actor, reason=reason, now=now)
+    promises.retire([work], actor=it.actor, reason=reason, now=now)
     line.sku_id, line.mapped_now = sku.pk, True
     work.must_judge = work.must_gift = True
     line.listing_version = None  # no listing says so: no change of one takes it back
@@ -182,7 +170,7 @@ def drop_lines(it: Seen, line_ids: Collection[int]) -> Outcome:
     if nothing_left(work):
         _cancel(work, it, now=now)
     else:
-        _retire(work, actor=it.actor, reason=reason, now=now)
+        promises.retire([work], actor=it.actor, reason=reason, now=now)
         work.action = Action.LINE_DROPPED
         take([work], actor=it.actor, now=now)
     if back:

@@ -25,6 +25,7 @@ from ordercenter.orders.states import NEXT, HoldKind, OrderStatus
 from risk.contracts import Judgement
 
 HoldKey = tuple[str, str]
+S = OrderStatus
 
 
 @dataclass(slots=True)
@@ -186,6 +187,14 @@ class Work:
         self.passed.append(to.value)
         self.status = to
         self.row_changed = True
+
+    def send_back(self) -> None:
+        """Back to where its stock is reserved; ``path.take`` gives back what it holds."""
+        self.gives_back = self.status in {S.RESERVED, S.CLEARED, S.ROUTED}
+        if self.status is S.ROUTED:
+            self.move(S.CLEARED)
+        if self.status in {S.CLEARED, S.RESERVED}:
+            self.move(S.MAPPED)
 
     def hold(self, draft: HoldDraft) -> None:
         """Open a hold unless the same reason stands already."""

@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,11 +24,28 @@ from ordercenter.run.children import Child, Program, stop_all
 from ordercenter.run.config import RunConfig, child_environment, programs
 
 UP_SECONDS: Final = 120.0
+SETTLE_SECONDS: Final = 1800.0
+QUIET_SECONDS: Final = 3.0
 LOOK: Final = 0.1
 SELL_AT_ONCE: Final = 500
 """Orders of one request to the sandbox, so that it answers others in between."""
 OWN_OPTIONS: Final = frozenset({"pool", "application_name", "options"})
 """What every process chooses for itself."""
+
+
+def settle(hands: "Crew", waiting: Callable[[], int]) -> None:
+    """Wait until nothing waits and it stays so. Raises RuntimeError if it does not."""
+    until = time.monotonic() + SETTLE_SECONDS
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < QUIET_SECONDS:
+        hands.check()
+        left = waiting()
+        if left:
+            quiet_since = time.monotonic()
+        if time.monotonic() > until:
+            message = f"figure void: {left} messages still wait"
+            raise RuntimeError(message)
+        time.sleep(LOOK * 5)
 
 
 def database_url() -> str:

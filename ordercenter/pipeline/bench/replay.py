@@ -30,7 +30,7 @@ from ordercenter.core.live import connection_parameters
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import lines
-from ordercenter.pipeline.bench.crew import Crew, Desk, crew
+from ordercenter.pipeline.bench.crew import SETTLE_SECONDS, Crew, Desk, crew, settle
 from ordercenter.pipeline.bench.lean import spread
 from ordercenter.pipeline.bench.scratch import durability
 from ordercenter.pipeline.drill import books
@@ -40,8 +40,6 @@ SKEWED: Final = ("taobao", "jd", "pinduoduo", "douyin", "shopify")
 """Platforms whose lists can be asked for the past; the others' orders are all of now."""
 LOOK: Final = 0.1
 SAY_EVERY: Final = 15
-QUIET_SECONDS: Final = 3.0
-SETTLE_SECONDS: Final = 1800.0
 REPLAY_RATE: Final = 25.0
 """Messages a second of each platform, so that its live ones still find their way between them."""
 LOOKS: Final = 10
@@ -80,7 +78,7 @@ def _measure(
     began = time.perf_counter()
     hands.start(*WORKERS)
     _read_again(span)
-    _settle(hands)
+    settle(hands, _open_work)
     taken_in = time.perf_counter() - began
     before = SalesOrder.objects.count()
     say(f"{before} orders taken in after {taken_in:.0f} s")
@@ -93,7 +91,7 @@ def _measure(
     beside = _live(desk, hands, rate=rate, seconds=seconds, over=_replayed, say=say)
     replayed = time.perf_counter() - began
     say(f"beside the replay: {beside['delay_seconds']}")
-    _settle(hands)
+    settle(hands, _open_work)
     twice, lasting = _compare(hands)
     broken = [f"{one.code}: {one.broken[0]}" for one in run_all() if one.broken]
     return {
@@ -244,17 +242,3 @@ def _replayed() -> bool:
         or told_again.filter(state__in=["new", "leased"]).exists()
         or told_again.filter(received_at__gt=clock_now() - LULL).exists()
     )
-
-
-def _settle(hands: Crew) -> None:
-    """Wait until everything is worked off and stays so. Raises RuntimeError if it does not."""
-    until = time.monotonic() + SETTLE_SECONDS
-    quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < QUIET_SECONDS:
-        hands.check()
-        if _open_work():
-            quiet_since = time.monotonic()
-        if time.monotonic() > until:
-            message = f"figure void: {_open_work()} messages and back-fills still wait"
-            raise RuntimeError(message)
-        time.sleep(LOOK * 5)

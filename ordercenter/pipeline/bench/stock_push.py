@@ -24,7 +24,7 @@ from django.db import connection
 
 from channels_sync.models import InboxMessage, OutboundMessage
 from ordercenter.catalog.models import Channel
-from ordercenter.pipeline.bench.crew import Crew, Desk, crew
+from ordercenter.pipeline.bench.crew import Crew, Desk, crew, settle
 from ordercenter.pipeline.bench.lean import spread
 from ordercenter.pipeline.bench.scratch import durability
 
@@ -34,8 +34,6 @@ WORKERS: Final = ("work", "queue", "listen")
 WARM: Final = 40
 """Orders a shop sells first: a figure is addressed by what orders have told of the listing."""
 LOOK: Final = 0.2
-QUIET_SECONDS: Final = 3.0
-SETTLE_SECONDS: Final = 600.0
 SLACK: Final = 1.0
 Say = Callable[[str], object]
 
@@ -79,14 +77,14 @@ def _measure(hands: Crew, desk: Desk, *, rate: float, seconds: float, say: Say) 
     for code, (_, channel) in shops.items():
         if channel != Channel.FILE:
             desk.sell(WARM, shop=code)
-    _settle(hands)
+    settle(hands, _open_work)
     say("warm")
     before = _free()
     began = time.time()
     numbers = _sell(desk, rate=rate, seconds=seconds)
     lasted = time.time() - began
     say(f"{len(numbers)} orders in {lasted:.0f} s")
-    _settle(hands)
+    settle(hands, _open_work)
     created = {
         (row["shop"], row["number"]): row["created"]
         for code in SELLERS
@@ -236,20 +234,6 @@ def _first_tellings(
                 (row for row in rows if row.quantity <= most and row.arrived >= order.created), None
             ),
         )
-
-
-def _settle(hands: Crew) -> None:
-    """Wait until nothing is to be taken in or told, and it stays so."""
-    until = time.monotonic() + SETTLE_SECONDS
-    quiet_since = time.monotonic()
-    while time.monotonic() - quiet_since < QUIET_SECONDS:
-        hands.check()
-        if _open_work():
-            quiet_since = time.monotonic()
-        if time.monotonic() > until:
-            message = f"figure void: {_open_work()} messages still wait"
-            raise RuntimeError(message)
-        time.sleep(LOOK)
 
 
 def _open_work() -> int:
