@@ -1,0 +1,258 @@
+"""The command box's language: a grammar of the trade, pure, without a network or a model.
+
+``parse`` never guesses: what may mean two things comes back as choices, each of them a
+complete command; what it does not know it names, beside what it did understand.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from ordercenter.core.addresses.regions import atlas
+from ordercenter.pipeline.interception.commands import (
+    KEYS,
+    LONGEST,
+    MOST_OPTIONS,
+    VERBS,
+    Choices,
+    Command,
+    Condition,
+    Kind,
+    NotUnderstood,
+    Option,
+    Parsed,
+    empty_condition,
+    shown,
+    typed,
+    words_of,
+)
+from ordercenter.pipeline.interception.moments import TimeSaid
+from ordercenter.pipeline.interception.reader import Named, Reader
+from ordercenter.pipeline.interception.scanning import Said, cut, tidy
+from ordercenter.pipeline.interception.vocabulary import (
+    MOST_GOODS,
+    Name,
+    Place,
+    Thing,
+    Vocabulary,
+    place_label,
+)
+
+EXAMPLE: Final = "写出地区、店铺、平台或货品编码，例如：江苏省暂停发货 到明早8点 顺丰除外"
+
+
+def parse(text: str, vocabulary: Vocabulary, now: datetime) -> Parsed:
+    """Read one command. The same text, names and moment always give the same answer."""
+    plain = tidy(text)
+    if len(plain) > LONGEST:
+        return NotUnderstood((), (), (f"一道指令最多 {LONGEST} 个字",))
+    found = Reader(plain, vocabulary).read(cut(plain, vocabulary, now).parts)
+    for step in (_times, _rest, _which, _what, _verb):
+        if (answer := step(found)) is not None:
+            return answer
+    return _command(found)
+
+
+# --- the steps: each answers what it finds in doubt ---------------------------------------------
+
+
+def _times(found: Reader) -> Parsed | None:
+    for time, (start, end) in zip(found.times, found.time_spans, strict=True):
+        if time.problem:
+            return NotUnderstood(found.chips(), (time.text.strip(),), (time.problem,))
+        if time.starts is not None or not time.is_end:
+            return _asked_time(found, time, start, end)
+        if len(time.ends) > 1:
+            options = tuple(
+                Option(f"到 {shown(one)}", found.without(start, end, typed(one)))
+                for one in time.ends
+            )
+            return Choices(f"“{time.text.strip()}”是指：", options, found.chips())
+    if len(found.times) > 1:
+        told = tuple(time.text.strip() for time in found.times)
+        return NotUnderstood(found.chips(), told[1:], ("一道指令只能有一个到期时间",))
+    return None
+
+
+def _asked_time(found: Reader, time: TimeSaid, start: int, end: int) -> Choices:
+    """A beginning that is still to come, or a time that does not say what happens at it."""
+    options = [
+        Option(f"现在开始，到 {shown(one)}", found.without(start, end, typed(one)))
+        for one in time.ends
+    ]
+    options.append(Option("现在开始，不设到期", found.without(start, end)))
+    question = f"“{time.text.strip()}”不能预约开始，要现在开始拦截吗？"
+    if time.starts is None:
+        question = f"“{time.text.strip()}”是到期时间吗？"
+    return Choices(question, tuple(options), found.chips())
+
+
+def _rest(found: Reader) -> Parsed | None:
+    """What is not known: things of nearly this name, or a plain word that it is not known."""
+    if not found.rest:
+        return None
+    part = found.rest[0]
+    told = tuple(one.text for one in found.rest)
+    if len(part.text) > 1:
+        options = list(_like(found, part))
+        if options:
+            question = f"没有叫“{part.text}”的店铺、货品或地区，是不是："
+            return Choices(question, tuple(options[:MOST_OPTIONS]), found.chips())
+    return NotUnderstood(found.chips(), told, _hints(found))
+
+
+def _like(found: Reader, part: Said) -> Iterator[Option]:
+    containing = found.vocabulary.containing(part.text)
+    skus = [name for name in containing if name.thing is Thing.SKU]
+    for name in containing or found.vocabulary.resembling(part.text):
+        yield Option(_spoken(name), found.without(part.start, part.end, _typed_name(name)))
+    if 1 < len(skus) <= MOST_OPTIONS:
+        every = "、".join(_typed_name(name) for name in skus)
+        yield Option(f"全部 {len(skus)} 种货品", found.without(part.start, part.end, every))
+
+
+def _spoken(name: Name) -> str:
+    kinds = {Thing.SKU: "货品", Thing.SHOP: "店铺", Thing.PLACE: "地区",
+             Thing.CHANNEL: "平台", Thing.CARRIER: "快递"}  # fmt: skip
+    return name.label if name.thing is Thing.CATEGORY else f"{kinds[name.thing]} {name.label}"
+
+
+def _typed_name(name: Name) -> str:
+    """A thing as a command names it without any doubt."""
+    return name.label if name.thing in {Thing.PLACE, Thing.CHANNEL, Thing.CARRIER} else name.key
+
+
+def _hints(found: Reader) -> tuple[str, ...]:
+    hints = [EXAMPLE]
+    told = [part.text for part in found.rest]
+    if any(text.isascii() for text in told):
+        hints.insert(0, "没有这个货品编码或店铺编码，请核对")
+    zones = {zone.text for zone in atlas().zones}
+    hints[:0] = [f"“{text}”跨几个区县，请写出区县名" for text in told if text in zones]
+    if any(text.startswith(("到", "至")) for text in told):
+        hints.insert(0, "到期时间可以写：到明早8点、3小时、到11月25日18点")
+    return tuple(hints)
+
+
+def _which(found: Reader) -> Parsed | None:
+    """Names that several things have: one question at a time, never a guess."""
+    inside = [one for one in found.named if not one.is_out and not one.mention.is_choice]
+    for one in found.named:
+        mention = one.mention
+        if not mention.is_choice:
+            continue
+        if mention.rivals:
+            options = tuple(
+                Option(_spoken(Name("", thing, key, label)),
+                       found.without(mention.start, mention.end, _typed_rival(thing, key, label)))
+                for thing, key, label in mention.rivals
+            )  # fmt: skip
+            return Choices(f"“{mention.label}”是指：", options[:MOST_OPTIONS], found.chips())
+        meant = _within(mention.places, inside) if one.is_out else list(mention.places)
+        if len(meant) == 1:
+            one.mention = replace(
+                mention, places=(meant[0],), is_choice=False, label=place_label(meant[0])
+            )
+            continue
+        options = tuple(
+            Option(place_label(place),
+                   found.without(mention.start, mention.end, place_label(place)))
+            for place in (meant or mention.places)
+        )  # fmt: skip
+        return Choices(f"“{mention.label}”是指：", options[: 2 * MOST_OPTIONS], found.chips())
+    return None
+
+
+def _typed_rival(thing: Thing, key: str, label: str) -> str:
+    words = {Thing.CATEGORY: "类目", Thing.SHOP: "店铺", Thing.SKU: "SKU"}
+    text = _typed_name(Name("", thing, key, label))
+    return f"{words[thing]} {text}" if thing in words else text
+
+
+def _within(places: Sequence[Place], named: Sequence[Named]) -> list[Place]:
+    """Those of ``places`` that lie in a place the command stops."""
+    wide = [place for one in named for place in one.mention.places]
+    return [
+        place for place in places
+        if any(all(not w or w == p for w, p in zip(above, place, strict=True)) for above in wide)
+    ]  # fmt: skip
+
+
+def _what(found: Reader) -> Parsed | None:
+    """Whether anything is named, and nothing of it both stopped and left out."""
+    for one in found.named:
+        if one.mention.thing is Thing.CARRIER and not one.is_out:
+            return _only_left_out(found, one)
+    stopped = {(one.mention.thing, one.mention.key) for one in found.named if not one.is_out}
+    left_out = {(one.mention.thing, one.mention.key) for one in found.named if one.is_out}
+    if twice := stopped & left_out:
+        labels = "、".join(found.vocabulary.label(*one) for one in sorted(twice))
+        return NotUnderstood(found.chips(), (labels,), (f"{labels} 既要拦截又要除外，请只留一个",))
+    names_any = bool(stopped) or found.says_every or bool(found.number)
+    if not names_any and not found.named and not found.verbs:
+        return NotUnderstood(found.chips(), (), _hints(found))
+    if not names_any and found.kind is not Kind.LIFT:
+        if left_out:
+            text = f"全部 {found.text}"
+            option = Option("除此以外全部订单", text)
+            return Choices("没有说拦截哪里，是不是：", (option,), found.chips())
+        return NotUnderstood(found.chips(), (), _hints(found))
+    return None
+
+
+def _only_left_out(found: Reader, one: Named) -> Parsed:
+    """A carrier is chosen when the label is asked for, so an order cannot be stopped by it."""
+    mention = one.mention
+    hint = f"快递公司只能除外：在“{mention.label}”后面加上“除外”"
+    if any(other.mention.thing is not Thing.CARRIER for other in found.named):
+        text = found.without(mention.start, mention.end, f"{mention.label}除外")
+        return Choices(hint, (Option(f"{mention.label}除外", text),), found.chips())
+    return NotUnderstood(found.chips(), (), (hint, *_hints(found)))
+
+
+def _verb(found: Reader) -> Parsed | None:
+    """Whether one thing is to be done."""
+    if found.kind is not None:
+        return None
+    if found.verbs:
+        return NotUnderstood(found.chips(), (), ("一次只能下一道指令：先拦截，再解除",))
+    options = tuple(Option(f"{VERBS[kind]}", tidy(f"{found.text} {VERBS[kind]}")) for kind in Kind)
+    return Choices("要做什么？", options, found.chips())
+
+
+def _command(found: Reader) -> Parsed:
+    kind = found.kind
+    assert kind is not None
+    condition = empty_condition()
+    for one in found.named:
+        _add(condition, one, found.vocabulary)
+    if (many := max(len(condition["skus"]), len(condition["not_skus"]))) > MOST_GOODS:
+        return NotUnderstood(
+            found.chips(), (), (f"一次最多 {MOST_GOODS} 种货品，这个类目有 {many} 种",)
+        )
+    has_positive = any(condition.get(key) for key in KEYS.values())
+    condition["all"] = found.says_every and not has_positive
+    ends_at = found.times[0].ends[0] if found.times else None
+    return Command(
+        kind=kind,
+        condition=condition,
+        words=words_of(condition, found.vocabulary.label, kind),
+        ends_at=ends_at if kind is Kind.STOP else None,
+        chips=found.chips(),
+        reason="、".join(dict.fromkeys(found.reasons)),
+        number=found.number,
+    )
+
+
+def _add(condition: Condition, one: Named, vocabulary: Vocabulary) -> None:
+    mention = one.mention
+    prefix = "not_" if one.is_out else ""
+    if mention.thing is Thing.CATEGORY:
+        key, values = "skus", [sku.code for sku in vocabulary.by_category[mention.key]]
+    elif mention.thing is Thing.PLACE:
+        key, values = "places", [list(place) for place in mention.places]  # type: ignore[misc]
+    else:
+        key, values = KEYS[mention.thing], [mention.key]
+    told = condition[prefix + key]
+    told.extend(value for value in values if value not in told)
