@@ -12,6 +12,7 @@ from ordercenter.notices.senders import make_client
 from ordercenter.pipeline import (
     completeness,
     couriers,
+    holding,
     jobs,
     low_stock,
     merging,
@@ -70,6 +71,11 @@ def void_waybills() -> str:
 @plainly
 def escalate() -> str:
     return jobs.escalate()
+
+
+@plainly
+def expire_holds() -> str:
+    return holding.expire_holds()
 
 
 @plainly

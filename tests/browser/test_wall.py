@@ -51,7 +51,9 @@ def test_everything_on_a_phone_is_in_reach_of_a_thumb(visit: Visit) -> None:
     OrderLineFactory.create(order=hold.order, title="W" * 200)
     OrderHoldFactory.create(order=hold.order, code="long", words="原因" * 100, tier="3")
     visitor = visit(user_with(Role.WAREHOUSE_SUPERVISOR, Role.CEO), PHONE)
-    for path in ("/wall/", f"/orders/{hold.order.number}/", "/approvals/", "/work/", "/work/scan/"):
+    number = hold.order.number
+    for path in ("/wall/", f"/wall/{number}/", f"/orders/{number}/", "/approvals/",
+                 "/approvals/delegations/", "/work/", "/work/scan/"):  # fmt: skip
         visitor.open(path)
         width = visitor.page.evaluate("document.documentElement.scrollWidth")
         assert width <= PHONE[0], path
@@ -127,6 +129,7 @@ def test_what_a_buyer_typed_runs_nowhere(visit: Visit) -> None:
     visitor = visit(user_with(Role.WAREHOUSE_SUPERVISOR), DESK)
     for path in (
         "/wall/",
+        f"/wall/{hold.order.number}/",
         f"/orders/{hold.order.number}/",
         "/admin/orders/salesorder/",
         f"/admin/orders/salesorder/{hold.order_id}/change/",
