@@ -96,7 +96,7 @@ def test_a_double_click_is_one_release(visit: Visit) -> None:
     hold = held_order()
     visitor = visit(user_with(Role.REVIEWER), DESK)
     posts: list[str] = []
-    visitor.page.on("request", lambda r: posts.append(r.url) if r.method == "POST" else None)
+    visitor.page.on("request", lambda r: posts.append(r.url) if "/decide/" in r.url else None)
     visitor.open("/wall/")
     visitor.page.locator("[data-fill]").first.click()
     visitor.page.get_by_role("button", name="放行").dblclick()
@@ -113,6 +113,7 @@ def test_a_card_decided_elsewhere_says_who_was_first(visit: Visit) -> None:
     for visitor in (first, second):
         visitor.page.add_init_script("window.WebSocket = class { addEventListener() {} };")
         visitor.open("/wall/")
+    for visitor in (first, second):
         visitor.page.locator("[data-fill]").first.click()
     first.page.get_by_role("button", name="放行").click()
     first.page.get_by_text("已放行").wait_for()

@@ -106,7 +106,7 @@ def test_by_keyboard_one_card_follows_the_other(visit: Visit) -> None:
     page.keyboard.press("e")
     page.keyboard.type("地址不完整，请补充")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/wall/**")
+    page.get_by_text(f"{second.order.number} 已退回修改").wait_for()
     second.refresh_from_db()
     assert second.disposition == "returned"
 
