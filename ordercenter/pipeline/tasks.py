@@ -10,9 +10,9 @@ from ordercenter.core.logs import plain_words
 from ordercenter.notices import services as notices
 from ordercenter.notices.senders import make_client
 from ordercenter.pipeline import (
+    backtests,
     completeness,
     couriers,
-    holding,
     jobs,
     low_stock,
     merging,
@@ -74,11 +74,6 @@ def escalate() -> str:
 
 
 @plainly
-def expire_holds() -> str:
-    return holding.expire_holds()
-
-
-@plainly
 def renew_tokens() -> str:
     return tokens.renew_tokens()
 
@@ -117,3 +112,13 @@ def tell_figures_again() -> str:
 @plainly
 def compute_buffers() -> str:
     return jobs.compute_buffers()
+
+
+@plainly
+def run_backtest(pk: int) -> str:
+    return backtests.run_stored(pk) or "somebody else has it"
+
+
+@plainly
+def run_waiting_backtests() -> str:
+    return backtests.run_waiting()

@@ -1,0 +1,1 @@
+"""The rules' second form: one SQL statement that judges a whole stretch of stored orders."""
