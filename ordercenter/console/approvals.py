@@ -8,6 +8,7 @@ from ordercenter.console.access import fragment_of, page
 from ordercenter.console.selectors import asked_for, frozen
 from ordercenter.core.policy import Can, allows
 from ordercenter.orders.states import Disposition
+from ordercenter.pipeline.delegation import may_approve
 
 
 @require_safe
@@ -16,7 +17,7 @@ def approvals_page(request: HttpRequest) -> HttpResponse:
     """The frozen orders, those asked for first; buttons only for who may and did not ask."""
     found = frozen(request.user)
     asked = asked_for([card.order.pk for card in found])
-    may = allows(request.user, Can.APPROVE_TIER3)
+    may = may_approve(request.user)
     rows = []
     for card in found:
         request_of = asked.get(card.order.pk)
@@ -24,9 +25,12 @@ def approvals_page(request: HttpRequest) -> HttpResponse:
         own = request_of is not None and request_of.by_id == str(request.user.pk)
         rows.append(
             {"card": card, "asked": request_of if waits else None,
-             "may": may and waits and not own, "own": may and waits and own}
+             "may": may and waits and not own, "own": waits and own}
         )  # fmt: skip
-    context = {"rows": rows, "may": may, "back": request.path, "fragment": fragment_of(request)}
+    context = {
+        "rows": rows, "may": may, "back": request.path, "fragment": fragment_of(request),
+        "delegates": allows(request.user, Can.DELEGATE_APPROVAL),
+    }  # fmt: skip
     part = "fragment" in request.GET
     name = "console/parts/approvals.html" if part else "console/approvals.html"
     return render(request, name, context)

@@ -16,7 +16,7 @@ from inventory import replenishing
 from ordercenter.console.access import grants_roles, may_any
 from ordercenter.console.selectors import open_holds
 from ordercenter.core.policy import AnyUser, Can, Role, roles_of, sees_all
-from ordercenter.orders.states import Disposition, Tier
+from ordercenter.orders.states import Disposition, HoldKind, Tier
 
 WORKERS: Final = frozenset(
     {
@@ -213,7 +213,8 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     """The short numbers of the first page, within this user's rights."""
     figures: dict[str, Any] = {"places": places(request), "figures": []}
     if may_any(request.user, (Can.VIEW_ORDERS,)):
-        counted = open_holds(request.user).aggregate(
+        judged = open_holds(request.user).exclude(kind=HoldKind.INTERCEPT)
+        counted = judged.aggregate(
             waiting=Count("order_id", distinct=True, filter=Q(disposition=Disposition.WAITING)),
             frozen=Count("order_id", distinct=True, filter=Q(tier=Tier.FREEZE)),
             asked=Count("order_id", distinct=True, filter=Q(disposition=Disposition.ESCALATED)),

@@ -1,7 +1,5 @@
 """One order: everything known of it, and the decisions people take about it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -9,7 +7,6 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -18,20 +15,22 @@ from ordercenter.console import selectors
 from ordercenter.console.access import back_of, me, page
 from ordercenter.console.gifts import gift_desk
 from ordercenter.console.order_stock import lines_with_stock
-from ordercenter.console.reasons import QUICK, checked_reason
+from ordercenter.console.reasons import QUICK
 from ordercenter.console.reveal_forms import may_restrict, reveal_form
 from ordercenter.console.selectors import ORDER
 from ordercenter.console.shortage_facts import balance_of, promised_to
+from ordercenter.console.step_up import LoginTooOld, ask_again, require_fresh
 from ordercenter.console.told import memo_form, told_of
+from ordercenter.console.verbs import OF_CEO, number_in, read_decision, reason_of, verb_of
+from ordercenter.console.wall_next import address_of_next
 from ordercenter.core.actor import Actor, ActorKind
 from ordercenter.core.clock import now
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import AnyUser, Can, allows
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus
-from ordercenter.pipeline import decisions, gifting, merging, telling
+from ordercenter.pipeline import decisions, merging, telling
 
-MOST_HOLDS: Final = 100
 RECEIVER_FIELDS: Final = (
     ("name", _("收货人"), 64),
     ("phone", _("电话"), 32),
@@ -40,87 +39,6 @@ RECEIVER_FIELDS: Final = (
     ("district", _("区县"), 32),
     ("address", _("详细地址"), 200),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a user was shown and what he decided on it."""
-
-    order: SalesOrder
-    version: int
-    hold_ids: tuple[int, ...]
-    reason: str
-    request: HttpRequest
-
-    def facts(self) -> dict[str, Any]:
-        return {
-            "user": me(self.request),
-            "actor": Actor.of(self.request),
-            "seen_version": self.version,
-            "reason": self.reason,
-        }
-
-
-def _release(it: Decision) -> None:
-    decisions.release_order(it.order.pk, it.hold_ids, **it.facts())
-
-
-def _return(it: Decision) -> None:
-    decisions.return_for_edit(it.order.pk, **it.facts())
-
-
-def _after_sales(it: Decision) -> None:
-    decisions.hand_to_after_sales(it.order.pk, **it.facts())
-
-
-def _ask(it: Decision) -> None:
-    decisions.ask_release(it.order.pk, **it.facts())
-
-
-def _approve(it: Decision) -> None:
-    decisions.approve_release(it.order.pk, **it.facts())
-
-
-def _refuse(it: Decision) -> None:
-    decisions.refuse_release(it.order.pk, **it.facts())
-
-
-def _cancel(it: Decision) -> None:
-    decisions.cancel_order(it.order.pk, **it.facts())
-
-
-def _give_gift(it: Decision) -> None:
-    quantity = it.request.POST.get("quantity", "").strip()
-    gifting.give_by_hand(
-        it.order.pk,
-        it.request.POST.get("gift", "").replace("\0", ""),
-        _number(quantity) if quantity else None,
-        **it.facts(),
-    )
-
-
-def _drop_gift(it: Decision) -> None:
-    gifting.drop_gift(it.order.pk, _number(it.request.POST.get("line", "")), **it.facts())
-
-
-def _freeze(it: Decision) -> None:
-    facts = it.facts()
-    del facts["seen_version"]  # a freeze counts whatever happened meanwhile
-    decisions.freeze_order(it.order.pk, **facts)
-
-
-VERBS: Final[Mapping[str, tuple[Callable[[Decision], None], Promise]]] = {
-    "release": (_release, _("%(number)s 已放行")),
-    "return": (_return, _("%(number)s 已退回修改")),
-    "after_sales": (_after_sales, _("%(number)s 已转售后")),
-    "ask": (_ask, _("%(number)s 已申请解冻，等待总经理批准")),
-    "approve": (_approve, _("%(number)s 已批准解冻")),
-    "refuse": (_refuse, _("%(number)s 已驳回解冻申请")),
-    "cancel": (_cancel, _("%(number)s 已取消")),
-    "give_gift": (_give_gift, _("%(number)s 已加赠")),
-    "drop_gift": (_drop_gift, _("%(number)s 不再发这件赠品")),
-    "freeze": (_freeze, _("%(number)s 已冻结")),
-}
 
 
 def order_in_scope(request: HttpRequest, number: str) -> SalesOrder:
@@ -153,38 +71,20 @@ def decide(request: HttpRequest, number: str) -> HttpResponse:
     422 shows the order again with the reason as typed, 409 who was quicker and with what.
     """
     order = order_in_scope(request, number)
-    act, done = _verb(request)
+    act, done = verb_of(request)
     back = _back(request, order)
     try:
-        decision = _read(request, order)
-        act(decision)
+        if request.POST["verb"] in OF_CEO:
+            require_fresh(request)
+        act(read_decision(request, order))
+    except LoginTooOld as refusal:
+        return ask_again(request, refusal, back)
     except OrderCenterError as refusal:
         return _answer_refusal(request, order, refusal, back)
     messages.success(request, done % {"number": order.number})
+    if "next" in request.POST:
+        back = address_of_next(request, back, but=order.pk)
     return HttpResponseRedirect(back)
-
-
-def _verb(request: HttpRequest) -> tuple[Callable[[Decision], None], Promise]:
-    try:
-        return VERBS[request.POST.get("verb", "")]
-    except KeyError:
-        raise Http404 from None
-
-
-def _read(request: HttpRequest, order: SalesOrder) -> Decision:
-    return Decision(
-        order=order,
-        version=_number(request.POST.get("version", "")),
-        hold_ids=tuple(_number(pk) for pk in request.POST.getlist("hold")[:MOST_HOLDS]),
-        reason=checked_reason(request.POST.get("reason", "")),
-        request=request,
-    )
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - a bigint
-        raise InvalidInput(what=_("页面内容不完整，请刷新后重试"))
-    return int(text)
 
 
 def _back(request: HttpRequest, order: SalesOrder) -> str:
@@ -224,7 +124,7 @@ def _done_already(request: HttpRequest, order: SalesOrder) -> bool:
             version=int(version) + 1,
             actor_kind=ActorKind.PERSON,
             actor_id=str(request.user.pk),
-            reason=request.POST.get("reason", "").strip(),
+            reason=reason_of(request, order),
         ).exists()
     )
 
@@ -326,10 +226,10 @@ def write_memo(request: HttpRequest, number: str) -> HttpResponse:
         telling.write_memo(
             order.pk,
             request.POST.get("text", ""),
-            _number(flag) if flag else None,
+            number_in(flag) if flag else None,
             user=me(request),
             actor=Actor.of(request),
-            seen_version=_number(request.POST.get("version", "")),
+            seen_version=number_in(request.POST.get("version", "")),
         )
     except InvalidInput as refusal:
         status = int(refusal.http_status)
@@ -349,7 +249,7 @@ def edit_receiver(request: HttpRequest, number: str) -> HttpResponse:
             order.pk,
             user=me(request),
             actor=Actor.of(request),
-            seen_version=_number(request.POST.get("version", "")),
+            seen_version=number_in(request.POST.get("version", "")),
             receiver=_receiver(request, order),
         )
     except InvalidInput as refusal:

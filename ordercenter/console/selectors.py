@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Count, Max, Min, Q
-from django.http import QueryDict
+from django.db.models import Count, Min, Q
 
 from fulfillment.models import Parcel
 from ordercenter.audit.models import Action, AuditRecord
@@ -21,14 +20,14 @@ from ordercenter.orders.states import (
     OrderStatus,
     Tier,
 )
+from ordercenter.pipeline.claims import Claim, claims_of
+from ordercenter.pipeline.deadlines import promise_of
 from risk.defaults import default_rules
 from risk.models import RuleSet, Verdict
 
 ORDER: Final = "order"
 """What the audit calls an order."""
 
-CARDS_A_PAGE: Final = 30
-MOST_PAGES: Final = 10
 MOST_RELATED: Final = 12
 
 RELEASABLE: Final = frozenset(HoldKind) - SELF_CLEARING - {HoldKind.PAYMENT}
@@ -37,61 +36,12 @@ RELEASABLE: Final = frozenset(HoldKind) - SELF_CLEARING - {HoldKind.PAYMENT}
 ELSEWHERE: Final = (Disposition.RETURNED, Disposition.AFTER_SALES, Disposition.ESCALATED)
 
 
-@dataclass(frozen=True, slots=True)
-class WallFilter:
-    """Which part of the queue is looked at. Nonsense in the address falls back to all of it."""
-
-    place: str = Disposition.WAITING.value
-    tier: str = ""
-    kind: str = ""
-    shop: str = ""
-    pages: int = 1
-
-    @classmethod
-    def read(cls, query: QueryDict) -> "WallFilter":
-        def known(name: str, values: Collection[str], otherwise: str = "") -> str:
-            value = query.get(name, "")
-            return value if value in values else otherwise
-
-        shop, pages = query.get("shop", ""), query.get("pages", "")
-        return cls(
-            place=known("place", Disposition.values, Disposition.WAITING.value),
-            tier=known("tier", Tier.values),
-            kind=known("kind", HoldKind.values),
-            shop=shop if _is_number(shop) else "",
-            pages=min(max(int(pages), 1), MOST_PAGES) if _is_number(pages) else 1,
-        )
-
-    def query(self, **changes: str | int) -> str:
-        """The address that shows this part with ``changes``; defaults are left out."""
-        address = QueryDict(mutable=True)
-        values = {name: getattr(self, name) for name in ("place", "tier", "kind", "shop")}
-        for name, value in {**values, "pages": self.pages, **changes}.items():
-            if value and not (name == "pages" and value == 1):
-                address[name] = str(value)
-        return "?" + address.urlencode()
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10  # noqa: PLR2004 - fits a key
-
-
 def open_holds(user: AnyUser) -> OrderHoldQuerySet:
     """The open holds of the orders this user may know of."""
     holds = OrderHold.objects.open()
     if sees_all(user):
         return holds
     return holds.filter(order__in=SalesOrder.objects.visible_to(user))
-
-
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """One filter button with the number of orders behind it."""
-
-    label: str
-    count: int
-    query: str
-    is_on: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +78,19 @@ class Card:
     related: list[str] = field(default_factory=list)
     related_more: int = 0
     offer: "Offer | None" = None
+    claim: Claim | None = None
+    """Who has it in hand, if anybody."""
+    is_mine: bool = False
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody else has it in hand."""
+        return self.claim is not None and not self.is_mine
+
+    @property
+    def due_at(self) -> datetime:
+        """By when the order is promised to leave."""
+        return promise_of(self.order)
 
     @property
     def tier(self) -> str:
@@ -192,95 +155,8 @@ def _may_release(user: AnyUser, hold: OrderHold) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Wall:
-    """One view of the queue."""
-
-    filter: WallFilter
-    total: int
-    cards: list[Card]
-    has_more: bool
-    places: list[Chip]
-    tiers: list[Chip]
-    kinds: list[Chip]
-    shops: list[Chip]
-
-    @property
-    def more(self) -> str:
-        return self.filter.query(pages=self.filter.pages + 1)
-
-
-def wall(user: AnyUser, wanted: WallFilter) -> Wall:
-    """The queue worst first: tier, then rush and priority, then age."""
-    scope = open_holds(user)
-    here = scope.filter(disposition=wanted.place)
-    narrowed = here.filter(
-        **({"tier": wanted.tier} if wanted.tier else {}),
-        **({"kind": wanted.kind} if wanted.kind else {}),
-        **({"order__shop_id": int(wanted.shop)} if wanted.shop else {}),
-    )
-    limit = CARDS_A_PAGE * wanted.pages
-    ids = list(
-        narrowed.values("order_id")
-        .annotate(worst=Max("tier"), first=Min("opened_at"))
-        .order_by("-worst", "-order__is_rush", "-order__priority", "first", "order_id")
-        .values_list("order_id", flat=True)[: limit + 1]
-    )
-    counted = here.aggregate(all=Count("order_id", distinct=True))
-    return Wall(
-        filter=wanted,
-        total=counted["all"],
-        cards=cards(user, ids[:limit]),
-        has_more=len(ids) > limit and wanted.pages < MOST_PAGES,
-        places=_place_chips(scope, wanted),
-        tiers=_chips(here, wanted, "tier", Tier),
-        kinds=_chips(here, wanted, "kind", HoldKind),
-        shops=_shop_chips(here, wanted),
-    )
-
-
-def _counts(holds: OrderHoldQuerySet, name: str) -> dict[Any, int]:
-    rows = holds.order_by().values_list(name).annotate(n=Count("order_id", distinct=True))
-    return dict(rows)
-
-
-def _place_chips(holds: OrderHoldQuerySet, wanted: WallFilter) -> list[Chip]:
-    counts = _counts(holds, "disposition")
-    return [
-        Chip(str(place.label), counts.get(place.value, 0), WallFilter(place=place.value).query(),
-             place.value == wanted.place)
-        for place in Disposition
-    ]  # fmt: skip
-
-
-def _chips(
-    holds: OrderHoldQuerySet, wanted: WallFilter, name: str, words: type[Tier] | type[HoldKind]
-) -> list[Chip]:
-    """One chip for each value there is, the worst tier first; pressing it again lets go."""
-    counts = _counts(holds, name)
-    chosen = getattr(wanted, name)
-    return [
-        Chip(str(words(value).label), counts[value],
-             wanted.query(**{name: "" if value == chosen else value}, pages=1), value == chosen)
-        for value in sorted(counts, reverse=True)
-    ]  # fmt: skip
-
-
-def _shop_chips(holds: OrderHoldQuerySet, wanted: WallFilter) -> list[Chip]:
-    rows = (
-        holds.order_by()
-        .values_list("order__shop_id", "order__shop__name")
-        .annotate(n=Count("order_id", distinct=True))
-    )
-    return [
-        Chip(name, count, wanted.query(shop="" if str(pk) == wanted.shop else pk, pages=1),
-             str(pk) == wanted.shop)
-        for pk, name, count in sorted(rows, key=lambda row: (-row[2], row[1]))
-    ]  # fmt: skip
-
-
 def cards(user: AnyUser, order_ids: Sequence[int]) -> list[Card]:
-    """The cards of these orders in this order. Six questions however many there are."""
+    """The cards of these orders in this order. Seven questions however many there are."""
     orders = {
         order.pk: order
         for order in SalesOrder.objects.filter(pk__in=order_ids)
@@ -294,6 +170,7 @@ def cards(user: AnyUser, order_ids: Sequence[int]) -> list[Card]:
     checks = checks_by_order(order_ids)
     related = {order_id: _cluster(holds[order_id], order_id) for order_id in order_ids}
     numbers = numbers_of(user, {other for ids in related.values() for other in ids})
+    claims = claims_of(order_ids)
     found = []
     for order_id in order_ids:
         if order_id not in orders:
@@ -309,6 +186,8 @@ def cards(user: AnyUser, order_ids: Sequence[int]) -> list[Card]:
                 related=others[:MOST_RELATED],
                 related_more=max(0, len(others) - MOST_RELATED),
                 offer=offer(user, order, mine),
+                claim=(claim := claims.get(order_id)),
+                is_mine=claim is not None and claim.user_id == user.pk,
             )
         )
     return found

@@ -40,6 +40,16 @@ class SelfApproval(NotAllowed):
     message = _("不能批准自己提出的申请")
 
 
+class OwnOrder(NotAllowed):
+    code = "own_order"
+    message = _("订单 %(number)s 由您本人录入，须由他人审核")
+
+
+class RuleAuthor(NotAllowed):
+    code = "rule_author"
+    message = _("规则 %(rules)s 今天由您改动，须由他人放行")
+
+
 class BadReason(InvalidInput):
     code = "bad_reason"
     message = _("请填写 5 到 500 个字的原因")

@@ -335,6 +335,11 @@ class OrderHold(models.Model):
                 condition=Q(released_at=None, expires_at__isnull=False),
             ),
             models.Index(
+                fields=["released_by", "released_at"],
+                name="hold_released_by_person",
+                condition=Q(released_by__startswith="person:", interception=None),
+            ),
+            models.Index(
                 fields=["interception", "order"],
                 name="hold_of_interception",
                 condition=Q(interception__isnull=False),

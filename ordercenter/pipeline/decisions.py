@@ -13,8 +13,8 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from fulfillment import services as fulfillment
 from fulfillment.models import ParcelStop, Stage, StageTask
-from ordercenter.audit.models import Action
-from ordercenter.core.actor import Actor
+from ordercenter.audit.models import Action, AuditRecord
+from ordercenter.core.actor import Actor, ActorKind
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.core.policy import Can, allows, require
@@ -22,6 +22,8 @@ from ordercenter.orders.contracts import ReceiverDraft
 from ordercenter.orders.errors import (
     BadReason,
     NothingToRelease,
+    OwnOrder,
+    RuleAuthor,
     SelfApproval,
     StaleOrder,
     TooLate,
@@ -30,6 +32,8 @@ from ordercenter.orders.errors import (
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, SELF_CLEARING, Disposition, HoldKind, OrderStatus, Tier
 from ordercenter.pipeline import cancel
+from ordercenter.pipeline.claims import settle_claim
+from ordercenter.pipeline.delegation import require_approval
 from ordercenter.pipeline.drafts import (
     is_hidden,
     known_receiver,
@@ -38,39 +42,67 @@ from ordercenter.pipeline.drafts import (
     region_of,
     sealed_receiver,
 )
+from ordercenter.pipeline.pacing import keep_pace
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.work import HoldDraft, HoldKey, Work, load
+from risk.separation import author_of_live_change_today
 
 REASON: Final = range(5, 501)
 _FIELD_LIMIT: Final = 200
 _HIDEABLE: Final = ("name", "phone", "address")
 
 
-def _reason(text: str) -> str:
+def checked_reason(text: str) -> str:
+    """Return the reason without blanks around it, or raise BadReason."""
     text = text.strip()
-    if len(text) not in REASON:
+    if len(text) not in REASON or "\0" in text:
         raise BadReason(what="")
     return text
 
 
-def _visible(order_id: int, user: AbstractBaseUser) -> None:
+def must_see(order_id: int, user: AbstractBaseUser) -> None:
+    """Raise NotFound where the order does not exist for this user."""
     if not SalesOrder.objects.visible_to(user).filter(pk=order_id).exists():
         raise NotFound(what=f"订单 {order_id}")
 
 
-def _open(order_id: int, *, user: AbstractBaseUser, seen_version: int | None, what: object) -> Work:
-    """Lock one open order as the user saw it."""
-    _visible(order_id, user)
+def take_in_hand(
+    order_id: int,
+    *,
+    user: AbstractBaseUser,
+    seen_version: int | None,
+    what: object,
+    claimed: bool = True,
+) -> Work:
+    """Lock one open order as the user saw it, and end his claim on its card.
+
+    Raises StaleOrder where it has changed since, CardTaken where its card is somebody else's.
+    ``claimed`` False: the decision does not wait for whoever looks at the card. A version of
+    None counts whatever happened, claim or no claim.
+    """
+    must_see(order_id, user)
     (work,) = load([order_id])
     if seen_version is not None and work.version != seen_version:
         raise StaleOrder(number=work.number)
     if work.status not in OPEN:
         raise WrongState(number=work.number, status=work.status.label, what=what)
+    if claimed and seen_version is not None:
+        settle_claim(work.id, number=work.number, user=user)
     return work
 
 
-def _holds(work: Work) -> dict[HoldKey, OrderHold]:
+def _not_own(work: Work, user: AbstractBaseUser) -> None:
+    """Who entered an order by hand lets it pass nowhere (X28)."""
+    entered = AuditRecord.objects.filter(
+        object_type="order", object_id=work.id, version=1, actor_kind=ActorKind.PERSON,
+        actor_id=str(user.pk),
+    )  # fmt: skip
+    if entered.exists():
+        raise OwnOrder(number=work.number)
+
+
+def holds_of(work: Work) -> dict[HoldKey, OrderHold]:
     return {
         (hold.kind, hold.code): hold
         for hold in OrderHold.objects.filter(pk__in=work.open_holds.values())
@@ -106,14 +138,22 @@ def release_order(
     """
     if not (allows(user, Can.REVIEW) or allows(user, Can.RELEASE_PAYMENT)):
         require(user, Can.REVIEW)
-    reason = _reason(reason)
-    work = _open(order_id, user=user, seen_version=seen_version, what="放行")
-    asked = [(key, hold) for key, hold in _holds(work).items() if hold.pk in set(hold_ids)]
+    reason = checked_reason(reason)
+    keep_pace(user)
+    work = take_in_hand(order_id, user=user, seen_version=seen_version, what="放行")
+    _not_own(work, user)
+    asked = [(key, hold) for key, hold in holds_of(work).items() if hold.pk in set(hold_ids)]
     chosen = [(key, hold) for key, hold in asked if _may_release(hold, user)]
     if not chosen:
         for _, hold in asked:
-            require(user, _right_to_release(hold))
+            if (right := _right_to_release(hold)) == Can.APPROVE_TIER3:
+                require_approval(user)
+            else:
+                require(user, right)
         raise NothingToRelease(number=work.number)
+    codes = {hold.code for _, hold in chosen if hold.kind == HoldKind.RULE}
+    if own := author_of_live_change_today(user, codes):
+        raise RuleAuthor(rules="、".join(sorted(own)))
     for key, _ in chosen:
         work.closing[key] = reason
     _go_on(work, Action.HOLD_RELEASED, actor=actor, reason=reason)
@@ -139,7 +179,7 @@ def _go_on(
         )
 
 
-def _hand_over(
+def hand_over(
     order_id: int,
     *,
     user: AbstractBaseUser,
@@ -149,17 +189,22 @@ def _hand_over(
     disposition: Disposition,
     stage: Stage,
     action: Action,
+    note: str = "",
 ) -> None:
+    """Give a held order to a stage of work, with ``note`` (or the reason) on the task.
+
+    In the caller's ``telling_stock``; right REVIEW.
+    """
     require(user, Can.REVIEW)
-    reason = _reason(reason)
-    work = _open(order_id, user=user, seen_version=seen_version, what=disposition.label)
+    reason = checked_reason(reason)
+    work = take_in_hand(order_id, user=user, seen_version=seen_version, what=disposition.label)
     if not work.open_holds:
         raise NothingToRelease(number=work.number)
     OrderHold.objects.filter(pk__in=work.open_holds.values()).update(disposition=disposition)
     work.action, work.reason, work.row_changed = action, reason, True
     now = clock_now()
     take([work], actor=actor, now=now)
-    request = fulfillment.TaskRequest(work.id, stage, reason, work.priority)
+    request = fulfillment.TaskRequest(work.id, stage, note or reason, work.priority)
     fulfillment.close_tasks(
         [work.id], state=StageTask.State.WITHDRAWN.value, by=actor.name, now=now, stages=[stage]
     )
@@ -171,7 +216,7 @@ def return_for_edit(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
     """Give a held order to customer service to be put right; it comes back judged again."""
-    _hand_over(
+    hand_over(
         order_id, user=user, actor=actor, seen_version=seen_version, reason=reason,
         disposition=Disposition.RETURNED, stage=Stage.FIRST_REVIEW, action=Action.HOLD_RETURNED,
     )  # fmt: skip
@@ -182,7 +227,7 @@ def hand_to_after_sales(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
     """Ask customer service to talk to the buyer; the order stands until they answer."""
-    _hand_over(
+    hand_over(
         order_id, user=user, actor=actor, seen_version=seen_version, reason=reason,
         disposition=Disposition.AFTER_SALES, stage=Stage.AFTER_SALES, action=Action.HOLD_HANDED,
     )  # fmt: skip
@@ -195,8 +240,8 @@ def freeze_order(order_id: int, *, user: AbstractBaseUser, actor: Actor, reason:
     stop stands on the record as too late.
     """
     require(user, Can.FREEZE)
-    reason = _reason(reason)
-    _visible(order_id, user)
+    reason = checked_reason(reason)
+    must_see(order_id, user)
     with telling_stock():
         number = _freeze(order_id, user=user, actor=actor, reason=reason)
     if number:
@@ -214,7 +259,7 @@ def _freeze(order_id: int, *, user: AbstractBaseUser, actor: Actor, reason: str)
             work.action, work.reason, work.row_changed = Action.PARCEL_STOPPED, reason, True
             take([work], actor=actor, now=now)
         return work.number
-    work = _open(order_id, user=user, seen_version=None, what="冻结")
+    work = take_in_hand(order_id, user=user, seen_version=None, what="冻结")
     work.hold(HoldDraft(HoldKind.PERSON, "person", "2", f"{actor.name}：{reason}"))
     work.action, work.reason = Action.HOLD_OPENED, reason
     take([work], actor=actor, now=now)
@@ -229,9 +274,9 @@ def ask_release(
 ) -> None:
     """Ask the CEO to unfreeze a tier-3 order."""
     require(user, Can.ASK_TIER3)
-    reason = _reason(reason)
-    work = _open(order_id, user=user, seen_version=seen_version, what="申请解冻")
-    frozen = [h.pk for h in _holds(work).values() if h.tier == Tier.FREEZE]
+    reason = checked_reason(reason)
+    work = take_in_hand(order_id, user=user, seen_version=seen_version, what="申请解冻")
+    frozen = [h.pk for h in holds_of(work).values() if h.tier == Tier.FREEZE]
     if not frozen:
         raise NothingToRelease(number=work.number)
     OrderHold.objects.filter(pk__in=frozen).update(
@@ -244,7 +289,7 @@ def ask_release(
 def _asked(work: Work, actor: Actor) -> list[tuple[HoldKey, OrderHold]]:
     asked = [
         (key, hold)
-        for key, hold in _holds(work).items()
+        for key, hold in holds_of(work).items()
         if hold.tier == Tier.FREEZE and hold.disposition == Disposition.ESCALATED
     ]
     if not asked:
@@ -258,10 +303,13 @@ def _asked(work: Work, actor: Actor) -> list[tuple[HoldKey, OrderHold]]:
 def approve_release(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
-    """Unfreeze what somebody else asked for. The CEO alone, whatever ``has_perm`` says."""
-    require(user, Can.APPROVE_TIER3)
-    reason = _reason(reason)
-    work = _open(order_id, user=user, seen_version=seen_version, what="批准解冻")
+    """Unfreeze what somebody else asked for: the CEO, or whom he has let approve meanwhile."""
+    require_approval(user)
+    reason = checked_reason(reason)
+    work = take_in_hand(
+        order_id, user=user, seen_version=seen_version, what="批准解冻", claimed=False
+    )
+    _not_own(work, user)
     for key, _ in _asked(work, actor):
         work.closing[key] = reason
     _go_on(work, Action.HOLD_RELEASED, actor=actor, reason=reason)
@@ -272,10 +320,17 @@ def refuse_release(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
     """Leave it frozen; the card goes back to the wall with the answer."""
-    require(user, Can.APPROVE_TIER3)
-    reason = _reason(reason)
-    work = _open(order_id, user=user, seen_version=seen_version, what="驳回解冻")
-    asked = _asked(work, actor)
+    require_approval(user)
+    reason = checked_reason(reason)
+    work = take_in_hand(
+        order_id, user=user, seen_version=seen_version, what="驳回解冻", claimed=False
+    )
+    _unask(work, _asked(work, actor), actor=actor, reason=reason)
+
+
+def _unask(
+    work: Work, asked: Collection[tuple[HoldKey, OrderHold]], *, actor: Actor, reason: str
+) -> None:
     OrderHold.objects.filter(pk__in=[hold.pk for _, hold in asked]).update(
         disposition=Disposition.WAITING, asked_by=""
     )
@@ -284,14 +339,30 @@ def refuse_release(
 
 
 @telling_stock()
+def withdraw_request(
+    order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
+) -> None:
+    """Take the own request back before it was answered; the order stays frozen on the wall."""
+    require(user, Can.ASK_TIER3)
+    reason = checked_reason(reason)
+    work = take_in_hand(order_id, user=user, seen_version=seen_version, what="撤回申请")
+    me = f"{actor.kind}:{actor.id}"
+    own = [(key, hold) for key, hold in holds_of(work).items()
+           if hold.disposition == Disposition.ESCALATED and hold.asked_by == me]  # fmt: skip
+    if not own:
+        raise NothingToRelease(number=work.number)
+    _unask(work, own, actor=actor, reason=reason)
+
+
+@telling_stock()
 def cancel_order(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str
 ) -> None:
     """Cancel an order that has not left; its stock goes back and its parcel is stopped."""
     require(user, Can.CANCEL)
-    reason = _reason(reason)
-    work = _open(order_id, user=user, seen_version=seen_version, what="取消")
-    if any(hold.tier == Tier.FREEZE for hold in _holds(work).values()):
+    reason = checked_reason(reason)
+    work = take_in_hand(order_id, user=user, seen_version=seen_version, what="取消")
+    if any(hold.tier == Tier.FREEZE for hold in holds_of(work).values()):
         raise WrongState(number=work.number, status=Tier.FREEZE.label, what="取消，请先申请解冻")
     now = clock_now()
     work.reason = reason
@@ -314,7 +385,7 @@ def edit_receiver(
     Raises InvalidInput with what is still missing.
     """
     require(user, Can.EDIT_RECEIVER)
-    work = _open(order_id, user=user, seen_version=seen_version, what="修改收货信息")
+    work = take_in_hand(order_id, user=user, seen_version=seen_version, what="修改收货信息")
     known = known_receiver(work.receiver_sealed)
     draft = _receiver(receiver, known.receiver)
     if problem := receiver_problem(draft):

@@ -37,8 +37,8 @@ from ordercenter.notices import services as notices
 from ordercenter.notices.models import Robot
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.schedules import sync_schedules
+from risk.defaults import default_rules
 from risk.models import RuleSet
-from risk.services import default_rules
 
 Seller = Mapping[str, Any]
 ACTOR: Final = Actor.job("load_demo")

@@ -39,6 +39,7 @@ JOBS: Final = (
     Job("escalate", "ordercenter.pipeline.tasks.escalate", 1),
     Job("low-stock", "ordercenter.pipeline.tasks.tell_low_stock", 30),
     Job("backtests", "ordercenter.pipeline.tasks.run_waiting_backtests", 1),
+    Job("expire-holds", "ordercenter.pipeline.tasks.expire_holds", 1),
     Job("prove-stock", "ordercenter.pipeline.tasks.prove_stock", 10),
 )
 

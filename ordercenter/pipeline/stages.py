@@ -232,7 +232,7 @@ def _talked(
         hold.evidence = {**hold.evidence, "after_sales": f"{said} {remark}".strip()}
         hold.disposition = Disposition.WAITING
         hold.save(update_fields=["evidence", "disposition"])
-    _done(task, order, actor=actor, now=now, answer=said)
+    _done(task, order, actor=actor, now=now, answer=f"{said} {remark}".strip())
 
 
 def scan(code: str, *, user: AbstractBaseUser) -> Scan:

@@ -13,6 +13,7 @@ from ordercenter.pipeline import (
     backtests,
     completeness,
     couriers,
+    holding,
     jobs,
     low_stock,
     merging,
@@ -71,6 +72,11 @@ def void_waybills() -> str:
 @plainly
 def escalate() -> str:
     return jobs.escalate()
+
+
+@plainly
+def expire_holds() -> str:
+    return holding.expire_holds()
 
 
 @plainly

@@ -291,6 +291,7 @@ _UPDATED: Final = (
     ("receiver_sealed", "bytea"), ("seller_memo", "text"), ("priority", "smallint"),
     ("freight", "numeric"), ("deposit_amount", "numeric"), ("deposit_paid_at", "timestamptz"),
     ("promised_at", "timestamptz"), ("balance_of_id", "bigint"), ("has_gift", "boolean"),
+    ("is_rush", "boolean"),
 )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
+from ordercenter.console.step_up import TYPED_AT
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PHONE = (390, 844)
 DESK = (1440, 900)
@@ -122,6 +124,7 @@ def session_of(user: User) -> str:
     store[SESSION_KEY] = str(user.pk)
     store["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
     store[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    store[TYPED_AT] = time.time()
     store.create()
     assert store.session_key
     return store.session_key

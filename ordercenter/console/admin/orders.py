@@ -16,18 +16,13 @@ from ordercenter.console.admin_base import ReviewAdmin
 from ordercenter.console.selectors import ORDER
 from ordercenter.console.words import money, plain
 from ordercenter.core.actor import Actor
-from ordercenter.core.errors import OrderCenterError
 from ordercenter.core.masking import mask_numbers
 from ordercenter.core.policy import Can, allows
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import Tier
 from ordercenter.pipeline import decisions
+from ordercenter.pipeline.bulk_deciding import FrozenOrder
 from risk.models import Verdict
-
-
-class FrozenOrder(OrderCenterError):
-    code = "frozen"
-    message = _("三级冻结，须由总经理批准")
 
 
 def order_link(order: SalesOrder) -> str:
@@ -182,7 +177,8 @@ class OrderHoldAdmin(OfOrderAdmin):
     ordering = ("-opened_at",)
     fields = (
         "of_order", "kind", "code", "tier", "words", "seen", "disposition", "opened_at",
-        "expires_at", "released_at", "release_reason",
+        "expires_at", "release_ahead", "rush_after", "snoozed_until", "released_at",
+        "release_reason",
     )  # fmt: skip
     readonly_fields = ("of_order", "seen")
 

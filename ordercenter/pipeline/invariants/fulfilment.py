@@ -48,8 +48,8 @@ R1: Final = f"""
 """  # noqa: S608 - own constant text
 
 # Holds that end by a fact are not released; a hold may also end with its order, and a missing
-# receiver or a buyer's wish for another one by the platform's own word. Every other release has a
-# person behind it.
+# receiver or a buyer's wish for another one by the platform's own word, and what had an end at
+# that end. Every other release has a person behind it, of the role or lent its right.
 R2: Final = """
     SELECT CASE WHEN r.actor_kind IS DISTINCT FROM 'person' THEN '解除挂起的不是人'
                 WHEN h.asked_by = h.released_by THEN '申请人与批准人是同一人'
@@ -67,6 +67,14 @@ R2: Final = """
                AND r.actor_kind IS DISTINCT FROM 'person')
       AND NOT (h.kind = 'address_change' AND starts_with(h.code, 'asked')
                AND r.actor_kind IS DISTINCT FROM 'person')
+      AND NOT (r.action = 'hold_expired' AND r.actor_kind = 'job' AND h.tier < '3'
+               AND h.expires_at <= h.released_at)
+      AND NOT (h.tier = '3' AND h.asked_by <> '' AND h.asked_by <> h.released_by
+               AND r.actor_kind = 'person' AND EXISTS (
+                   SELECT 1 FROM orders_delegation d
+                   WHERE h.released_by = left('person:' || d.taker_id, 64)
+                     AND d.starts_at <= h.released_at AND d.ends_at > h.released_at
+                     AND (d.revoked_at IS NULL OR d.revoked_at > h.released_at)))
       AND (r.actor_kind IS DISTINCT FROM 'person'
            OR h.released_by <> left('person:' || r.actor_id, 64)
            OR h.asked_by = h.released_by

@@ -8,7 +8,16 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ordercenter.pipeline.bench import hooks, ingest, poll, replay, reserve, stock_push, wall
+from ordercenter.pipeline.bench import (
+    hooks,
+    ingest,
+    poll,
+    replay,
+    reserve,
+    stock_push,
+    wall,
+    wall_page,
+)
 from ordercenter.pipeline.bench.scratch import durability, scratch_database
 
 Options = Mapping[str, Any]
@@ -58,6 +67,17 @@ def _wall(options: Options) -> dict[str, Any]:
     return wall.run(url=options["url"], count=options["pushes"], rate=options["rate"] or 4.0)
 
 
+def _wall_page(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
+    with scratch_database():
+        found = wall_page.run(
+            orders=options["orders"] or (20_000 if quick else 1_000_000),
+            cards=500 if quick else 5_000,
+            turns=options["rounds"] or (5 if quick else 100),
+        )
+        return found | {"settings": durability()}
+
+
 def _poll(options: Options) -> dict[str, Any]:
     quick = options["quick"]
     return poll.run(
@@ -103,6 +123,7 @@ MEASURES: Final[Mapping[str, Callable[[Options], dict[str, Any]]]] = {
     "reserve_spread": _reserve_spread,
     "reserve_path": _reserve_path,
     "wall": _wall,
+    "wall_page": _wall_page,
     "poll": _poll,
     "push": _push,
     "replay": _replay,

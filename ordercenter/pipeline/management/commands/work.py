@@ -23,6 +23,7 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.pipeline import (
     backfills,
     couriers,
+    holding,
     intake,
     jobs,
     mapping,
@@ -91,6 +92,7 @@ HOUSEKEEPING: Final[Sequence[Step]] = (
     (3.0, jobs.push_freezes),
     (2.0, jobs.look_again),
     (5.0, jobs.expire_reservations),
+    (5.0, holding.expire_holds),
     (5.0, mapping.map_exact),
     (5.0, jobs.work_unmapped),
     (5.0, shortages.work_shortages),
