@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 from inventory.models import Reservation, Warehouse
 from ordercenter.catalog.models import Shop, Sku
-from ordercenter.orders.models import OrderLine, SalesOrder
+from ordercenter.orders.models import Interception, OrderLine, SalesOrder
 
 
 class CarrierAccount(models.Model):
@@ -234,6 +234,12 @@ class ParcelStop(models.Model):
         STOPPED = "stopped", _("已拦下")
         TOO_LATE = "too_late", _("已发出，转售后")
 
+    class CallBack(models.TextChoices):
+        WAITING = "waiting", _("待请求快递")
+        ASKED = "asked", _("快递已受理")
+        REFUSED = "refused", _("快递未受理")
+        DROPPED = "dropped", _("不再请求")
+
     parcel = models.ForeignKey(Parcel, models.PROTECT, related_name="stops")
     reason = models.CharField(_("原因"), max_length=300)
     where = models.CharField(_("环节"), max_length=12, choices=Where)
@@ -241,11 +247,36 @@ class ParcelStop(models.Model):
     asked_by = models.CharField(_("发起人"), max_length=150)
     asked_at = models.DateTimeField(_("发起时间"))
     done_at = models.DateTimeField(_("完成时间"), null=True)
+    interception = models.ForeignKey(
+        Interception, models.PROTECT, null=True, related_name="stops", db_index=False,
+        verbose_name=_("拦截指令"),
+    )  # fmt: skip
+    call_back = models.CharField(
+        _("快递召回"), max_length=8, choices=CallBack, default="", db_default="", blank=True
+    )
+    """Whether the carrier is to turn round what has left; the intent comes before the call."""
+    call_back_words = models.CharField(_("快递答复"), max_length=300, default="", db_default="")
+    call_back_due_at = models.DateTimeField(_("下次询问"), null=True)
+    call_back_tries = models.PositiveSmallIntegerField(_("询问次数"), default=0, db_default=0)
 
     class Meta:
         verbose_name = _("包裹拦截")
         verbose_name_plural = _("包裹拦截")
-        indexes = [models.Index(fields=["-asked_at"], name="stop_recent")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["interception", "parcel"],
+                condition=Q(interception__isnull=False),
+                name="stop_of_interception_once",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["-asked_at"], name="stop_recent"),
+            models.Index(
+                fields=["call_back_due_at"],
+                name="stop_call_back",
+                condition=Q(call_back="waiting"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.parcel} {self.get_outcome_display()}"

@@ -11,6 +11,8 @@ from fulfillment.models import Parcel, ParcelLine, ParcelStop, Stage, StageClock
 from ordercenter.core.bulk import copy_rows, next_ids
 from ordercenter.core.clock import now as clock_now
 
+CARRIER: Final = "sf"
+"""Who carries what has no label yet."""
 DEFAULT_MINUTES: Final = {
     Stage.FIRST_REVIEW: 30,
     Stage.FINANCE_CHECK: 60,

@@ -42,7 +42,7 @@ from inventory.models import (
 from ordercenter.audit.models import Action, AuditRecord
 from ordercenter.catalog.models import Bundle
 from ordercenter.core.policy import Role
-from ordercenter.orders.models import OrderHold, SalesOrder
+from ordercenter.orders.models import InterceptionPolicy, OrderHold, SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus, Tier
 from tests import factories as make
 
@@ -926,7 +926,7 @@ MODELS: Final[Mapping[str, Rights]] = {
     "channels_sync.inboxmessage": Rights(HEALTH),
     "channels_sync.outboundmessage": Rights(HEALTH),
     "fulfillment.carrieraccount": Rights({Role.IT}, {Role.IT}),
-    "fulfillment.stageclock": Rights({Role.OPERATIONS_SUPERVISOR}, {Role.OPERATIONS_SUPERVISOR}),
+    "fulfillment.stageclock": Rights(SUPERVISORS, SUPERVISORS),
     "notices.robot": Rights({Role.IT}, {Role.IT}),
     "risk.ruleset": Rights(DECIDERS),
     "inventory.warehouse": Rights(SHELVES, SUPERVISORS),
@@ -944,6 +944,7 @@ MODELS: Final[Mapping[str, Rights]] = {
     "inventory.channelquota": Rights(STOCK_SEERS, SUPERVISORS, delete=True),
     "inventory.safetystock": Rights(STOCK_SEERS, SUPERVISORS, delete=True),
     "inventory.stockpolicy": Rights(STOCK_SEERS, SUPERVISORS, add=False),
+    "orders.interceptionpolicy": Rights(SUPERVISORS | {Role.CEO}, {Role.CEO}, add=False),
     "inventory.stockbuffer": Rights(STOCK_SEERS),
     "inventory.stockslice": Rights(STOCK_SEERS, SUPERVISORS),
     "inventory.clawback": Rights(SUPERVISORS),
@@ -1097,6 +1098,7 @@ REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
     "inventory.channelquota": lambda w: ChannelQuota.objects.create(shop=w.shop),
     "inventory.safetystock": lambda _w: SafetyStock.objects.create(),
     "inventory.stockpolicy": lambda _w: StockPolicy.objects.create(),
+    "orders.interceptionpolicy": lambda _w: InterceptionPolicy.objects.create(),
     "inventory.stockslice": a_slice,
     "inventory.clawback": lambda w: ClawBack.objects.create(
         line=make.OrderLineFactory.create(order=w.held),

@@ -233,6 +233,8 @@ class Interception(models.Model):
     ended_at = models.DateTimeField(_("结束时间"), null=True)
     ended_by = models.CharField(_("解除人"), max_length=64, default="")
     end_reason = models.CharField(_("解除原因"), max_length=500, default="")
+    freed_at = models.DateTimeField(_("全部恢复时间"), null=True)
+    """When, after its end, its last hold was lifted and the last order had gone on."""
 
     class Meta:
         verbose_name = _("拦截指令")
@@ -255,6 +257,36 @@ class Interception(models.Model):
 
     def __str__(self) -> str:
         return self.words
+
+
+class InterceptionPolicy(models.Model):
+    """The one row of settings of interceptions (``InterceptionPolicy.current``)."""
+
+    most_orders = models.PositiveIntegerField(_("超过多少单需第二人确认"), default=1_000)
+    most_value = models.DecimalField(
+        _("超过多少金额需第二人确认（元）"), max_digits=18, decimal_places=2, default=500_000
+    )
+    call_back_hours = models.PositiveSmallIntegerField(_("召回几小时内交快递的包裹"), default=2)
+    """Parcels handed over within so long, and scanned by no carrier, are asked back; 0: none."""
+
+    class Meta:
+        verbose_name = _("拦截策略")
+        verbose_name_plural = _("拦截策略")
+        constraints = [
+            models.CheckConstraint(condition=Q(pk=1), name="interception_policy_once"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self._meta.verbose_name)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.pk = 1
+        super().save(*args, **kwargs)
+
+    @classmethod
+    def current(cls) -> "InterceptionPolicy":
+        """The settings in force; the defaults where nobody has set any."""
+        return cls.objects.first() or cls(pk=1)
 
 
 class OrderHoldQuerySet(models.QuerySet["OrderHold"]):

@@ -80,3 +80,5 @@ class Disposition(TextChoices):
     RETURNED = "returned", _("退回修改中")
     AFTER_SALES = "after_sales", _("售后沟通中")
     ESCALATED = "escalated", _("待总经理批准")
+    STANDING = "standing", _("指令拦截中")
+    """Nobody looks at it: it waits for the end of an interception."""

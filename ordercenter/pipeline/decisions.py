@@ -200,7 +200,9 @@ def hand_over(
     work = take_in_hand(order_id, user=user, seen_version=seen_version, what=disposition.label)
     if not work.open_holds:
         raise NothingToRelease(number=work.number)
-    OrderHold.objects.filter(pk__in=work.open_holds.values()).update(disposition=disposition)
+    OrderHold.objects.filter(pk__in=work.open_holds.values(), interception=None).update(
+        disposition=disposition
+    )
     work.action, work.reason, work.row_changed = action, reason, True
     now = clock_now()
     take([work], actor=actor, now=now)

@@ -42,6 +42,7 @@ from ordercenter.orders.contracts import OrderDraft, RefundDraft
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import addressing, doubts, relining, telling, updates, wishes
 from ordercenter.pipeline.drafts import fresh_work
+from ordercenter.pipeline.interception import gates
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.work import Work, load, new_lines
@@ -163,6 +164,7 @@ def _isolate(
 def _work_off(claimed: Sequence[Claimed], *, actor: Actor, result: Passed) -> None:
     now = clock_now()
     orders, refund_drafts, unreadable = _read(claimed)
+    gates.share()
     pushed = [m for m in claimed if m.kind == MessageKind.TRACE]
     unreadable |= traces.take_pushes(
         [(m.id, m.carrier, m.body) for m in pushed], actor=actor, now=now

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from fulfillment.models import StageTask
 from inventory import buffers
@@ -176,8 +176,9 @@ def push_freezes(*, now: datetime | None = None) -> str:
         )
     minute = now.replace(second=0, microsecond=0)
     flagged = OrderHold.objects.filter(
-        tier="2", opened_at__gte=minute - timedelta(minutes=5), opened_at__lt=minute
-    ).count()
+        ~Q(kind=HoldKind.INTERCEPT),
+        tier="2", opened_at__gte=minute - timedelta(minutes=5), opened_at__lt=minute,
+    ).count()  # fmt: skip
     if flagged and minute.minute % 5 == 0:
         told += notices.tell(
             key=f"flagged:{minute:%Y%m%d%H%M}",

@@ -24,6 +24,7 @@ from ordercenter.core.money import share_out
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
 from ordercenter.pipeline import giving, promises
+from ordercenter.pipeline.interception import gates, holding
 from ordercenter.pipeline.movable import immovable
 from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
 from risk import services as risk
@@ -37,6 +38,7 @@ BLOCKS_CLEARING: Final = (
     HoldKind.INCOMPLETE,
     HoldKind.ADDRESS_CHANGE,
     HoldKind.CHANGED,
+    HoldKind.INTERCEPT,
     HoldKind.FAULT,
 )
 
@@ -46,6 +48,7 @@ def take(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int
 
     In the caller's transaction, with stored orders locked. One nudge for the whole batch.
     """
+    running = gates.enter()
     shelf = Shelf.for_codes(_codes(works))
     map_lines(works, shelf)
     if any(work.must_judge or work.must_gift or work.status is S.MAPPED for work in works):
@@ -60,12 +63,14 @@ def take(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int
     promises.settle(works, sources, now=now)
     check(works)
     screen(works, shelf)
+    holding.stop(works, running)
     clear(works)
     plans = route(works, sources)
     versions = write(works, actor=actor, now=now)
     judged = [work.judgement for work in works if work.judgement]
     risk.keep_verdicts(judged, versions=versions, now=now)
     fulfillment.plan_parcels(plans, now=now)
+    holding.stop_parcels(works, running, by=actor.name, now=now)
     fulfillment.open_tasks(
         [
             fulfillment.TaskRequest(work.id, t.stage, t.note, work.priority, t.warehouse_id,
@@ -407,7 +412,7 @@ def _subject(work: Work, prices: Mapping[int, Priced]) -> Subject:
 
 
 def clear(works: Sequence[Work]) -> None:
-    """RESERVED → CLEARED: nothing a person has to look at stands open."""
+    """RESERVED → CLEARED: nothing a person has to look at stands open, and no gate before it."""
     for work in works:
         if work.status is S.RESERVED and not work.held_by(*BLOCKS_CLEARING):
             work.move(S.CLEARED)

@@ -17,6 +17,7 @@ from ordercenter.core.actor import PIPELINE, Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce
 from ordercenter.orders.models import OrderLine, SalesOrder
+from ordercenter.pipeline.interception import gates
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.promises import OVERDUE, WAITS
 from ordercenter.pipeline.publishing import telling_stock
@@ -72,6 +73,7 @@ def queue_up(virtual_warehouse_id: int, sku_ids: Collection[int]) -> list[int]:
     found = _promised(virtual_warehouse_id, sku_ids)
     if not found:
         return []
+    gates.share()
     list(SalesOrder.objects.locked(found).values_list("pk", flat=True))
     risk.queue_up()
     wanted = set(sku_ids) | set(

@@ -1,7 +1,8 @@
 """The work of the stages: who has what to do, and what doing it changes.
 
-The order row is locked and its holds are read after the lock: a stop that comes between is
-seen at the scan. No lock is held over a carrier call: intent, call, then a second check.
+The order row is locked, behind the gates of the interceptions, and its holds are read after the
+lock: a stop that comes between is seen at the scan. No lock is held over a carrier call: intent,
+call, then a second check.
 """
 
 import logging
@@ -43,11 +44,12 @@ from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus
 from ordercenter.pipeline import decisions, privacy, telling
 from ordercenter.pipeline.drafts import LONGEST_ADDRESS, known_receiver
+from ordercenter.pipeline.interception import gates
+from ordercenter.pipeline.interception.bench import AtGate, held_first
 from ordercenter.pipeline.noting import note
 from ordercenter.pipeline.publishing import telling_stock
 
 logger = logging.getLogger(__name__)
-CARRIER: Final = "sf"
 INTENT_AGE: Final = timedelta(minutes=2)
 RIGHTS: Final[Mapping[Stage, Can]] = {
     Stage.FIRST_REVIEW: Can.EDIT_RECEIVER,
@@ -112,27 +114,31 @@ def _guard(order: SalesOrder) -> None:
     """Refuse whatever would move goods of an order that must stand still."""
     if order.status == OrderStatus.CANCELED:
         raise OrderCanceled(number=order.number)
-    words = stop_words(order)
-    if words:
+    if words := _hold_words(order):
         raise OrderHeld(number=order.number, words="；".join(words))
+    if words := gates.words_for(order.pk):
+        raise AtGate(order.pk, number=order.number, words="；".join(words))
 
 
 def stop_words(order: SalesOrder) -> tuple[str, ...]:
     """Why the order must stand still, in words; empty when it may go on."""
     if order.status == OrderStatus.CANCELED:
         return ("订单已取消",)
-    return tuple(
-        OrderHold.objects.open()
-        .filter(order=order)
-        .order_by("-tier")
-        .values_list("words", flat=True)
-    )
+    return tuple(dict.fromkeys((*_hold_words(order), *gates.words_for(order.pk))))
+
+
+def _hold_words(order: SalesOrder) -> tuple[str, ...]:
+    holds = OrderHold.objects.open().filter(order=order).order_by("-tier")
+    return tuple(holds.values_list("words", flat=True))
 
 
 def _locked(order_id: int) -> SalesOrder:
+    """The order's row, behind the gates as they are until the transaction ends."""
+    gates.share()
     return SalesOrder.objects.locked([order_id]).get()
 
 
+@held_first
 @telling_stock()
 def finish_task(
     task_id: int, *, user: AbstractBaseUser, actor: Actor, answer: Mapping[str, str] | None = None
@@ -275,6 +281,7 @@ def _reachable(parcel_id: int, user: AbstractBaseUser) -> Parcel:
     return parcel
 
 
+@held_first
 def request_label(
     parcel_id: int,
     *,
@@ -312,7 +319,7 @@ def _intend(parcel: Parcel, *, actor: Actor) -> Waybill:
         waybill = Waybill.objects.create(
             parcel=parcel,
             client_reference=f"{parcel.number}-W{tries}",
-            carrier=CARRIER,
+            carrier=fulfillment.CARRIER,
             created_at=clock_now(),
         )
     return waybill
@@ -448,6 +455,7 @@ def _issue(waybill_id: int, issued: Issued, *, actor: Actor) -> Waybill:
     return waybill
 
 
+@held_first
 @telling_stock()
 def ship_parcel(
     parcel_id: int, *, user: AbstractBaseUser, actor: Actor, tracking_number: str

@@ -17,6 +17,7 @@ from ordercenter.orders.errors import OrderHeld, WrongState
 from ordercenter.orders.models import SalesOrder
 from ordercenter.orders.states import OrderStatus
 from ordercenter.pipeline import stages, telling
+from ordercenter.pipeline.interception import gates
 from ordercenter.pipeline.noting import note
 from ordercenter.pipeline.publishing import telling_stock
 
@@ -36,6 +37,7 @@ def ship_virtual(order_id: int, *, user: AbstractBaseUser, actor: Actor) -> None
         parcels = parcels.filter(warehouse__warehouseassignment__user=user.pk)
     if not parcels.exists():
         raise NotFound(what=f"订单 {order_id}")
+    gates.share()
     order = SalesOrder.objects.locked([order_id]).get()
     if order.status == OrderStatus.SHIPPED:
         return

@@ -21,7 +21,8 @@ from ordercenter.core.actor import Actor
 from ordercenter.core.bulk import copy_rows, dumps, next_ids, update_rows
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft
 from ordercenter.orders.models import OrderEvidence, OrderHold, OrderLine, SalesOrder
-from ordercenter.orders.states import NEXT, HoldKind, OrderStatus
+from ordercenter.orders.states import NEXT, Disposition, HoldKind, OrderStatus
+from ordercenter.pipeline.interception import gates
 from risk.contracts import Judgement
 
 HoldKey = tuple[str, str]
@@ -83,6 +84,8 @@ class HoldDraft:
     tier: str
     words: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    interception_id: int | None = None
+    disposition: Disposition = Disposition.WAITING
 
     @property
     def key(self) -> HoldKey:
@@ -296,7 +299,11 @@ _UPDATED: Final = (
 
 
 def load(order_ids: Collection[int]) -> list[Work]:
-    """Lock these orders in primary-key order and take them in hand with lines and open holds."""
+    """Lock these orders in primary-key order and take them in hand with lines and open holds.
+
+    Behind the shared lock of the gates, which comes before any other.
+    """
+    gates.share()
     columns = ", ".join(_ORDER_FIELDS)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -443,10 +450,11 @@ def _open_holds(works: Iterable[Work], *, actor: Actor, now: datetime) -> None:
     copy_rows(
         OrderHold,
         ("order_id", "kind", "code", "tier", "words", "evidence", "disposition", "placed_by",
-         "opened_at", "opened_version", "asked_by", "released_by", "release_reason"),
+         "opened_at", "opened_version", "asked_by", "released_by", "release_reason",
+         "interception_id"),
         (
-            (w.id, d.kind.value, d.code, d.tier, d.words[:500], dumps(d.evidence), "waiting",
-             placed_by, now, w.version, "", "", "")
+            (w.id, d.kind.value, d.code, d.tier, d.words[:500], dumps(d.evidence),
+             d.disposition.value, placed_by, now, w.version, "", "", "", d.interception_id)
             for w in works
             for d in w.opening.values()
         ),

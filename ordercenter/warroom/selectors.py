@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, Value
-from django.db.models.functions import Greatest, TruncMinute
+from django.db.models import CharField, Count, Exists, F, Max, Min, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Cast, Coalesce, Greatest, TruncMinute
 
 from fulfillment.models import ParcelStop, Stage, StageTask
 from ordercenter.catalog.models import Channel, Shop
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.replica import reading
+from ordercenter.orders import models as orders
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus, Tier
 from ordercenter.pipeline.gift_rate import GiftMatch, gift_match
@@ -32,6 +33,8 @@ STUCK: Final = timedelta(hours=6)
 SPARK_MINUTES: Final = 60
 RUSH_ROWS: Final = 10
 INTERCEPTION_ROWS: Final = 8
+COMMAND: Final = "command"
+"""Marks what stops orders by the province, or the shop: it comes first while it runs."""
 HOLD_ROWS: Final = 7
 SHOP_ROWS: Final = 8
 
@@ -103,7 +106,7 @@ class ShopRow:
 
 @dataclass(frozen=True, slots=True)
 class Interception:
-    """An order or a parcel that was stopped."""
+    """An order or a parcel that was stopped, or a command that stops them while it runs."""
 
     number: str
     words: str
@@ -385,22 +388,45 @@ def _shop_row(shop: Shop, now: datetime, day: Day) -> ShopRow:
 def _interceptions() -> list[Interception]:
     columns = ["asked_at", "parcel__order__number", "reason", "outcome", "where", "tier"]
     stops = (
-        ParcelStop.objects.filter(parcel__order__is_test=False)
+        ParcelStop.objects.filter(parcel__order__is_test=False, interception=None)
         .annotate(tier=Value(""))
         .order_by("-asked_at")
         .values_list(*columns)[:INTERCEPTION_ROWS]
     )
     holds = (
-        OrderHold.objects.filter(tier__gte=Tier.REVIEW, order__is_test=False)
+        OrderHold.objects.filter(tier__gte=Tier.REVIEW, order__is_test=False, interception=None)
         .order_by("-opened_at")
         .values_list("opened_at", "order__number", "words", "disposition", "released_by", "tier")
     )[:INTERCEPTION_ROWS]
-    rows = sorted(stops.union(holds, all=True), key=lambda row: row[0], reverse=True)
+    held = (
+        OrderHold.objects.open()
+        .filter(interception=OuterRef("pk"))
+        .order_by()
+        .values("interception")
+        .annotate(count=Cast(Count("pk"), CharField()))
+        .values("count")
+    )
+    commands = (
+        orders.Interception.objects.filter(state=orders.Interception.State.ACTIVE)
+        .annotate(
+            number=Value("指令"), held=Coalesce(Subquery(held), Value("0")),
+            where=Value(""), tier=Value(COMMAND),
+        )
+        .order_by("-started_at")
+        .values_list("started_at", "number", "words", "held", "where", "tier")
+    )[:INTERCEPTION_ROWS]  # fmt: skip
+    rows = sorted(
+        stops.union(holds, commands, all=True),
+        key=lambda row: (row[5] == COMMAND, row[0]),
+        reverse=True,
+    )
     return [_interception(row) for row in rows[:INTERCEPTION_ROWS]]
 
 
 def _interception(row: Sequence[Any]) -> Interception:
     at, number, words, state, where, tier = row
+    if tier == COMMAND:
+        return Interception(number, words, f"拦下 {state} 单", at, level(warn=True, bad=False))
     if not tier:
         outcome = ParcelStop.Outcome(state)
         late = outcome is ParcelStop.Outcome.TOO_LATE

@@ -133,8 +133,9 @@ SUPERVISORS = {Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR}
 MAY_ADD = {
     **dict.fromkeys(PAGES, SUPERVISORS),
     **{page: {Role.IT} for page in ACCOUNTS},
-    "fulfillment/stageclock": {Role.OPERATIONS_SUPERVISOR},
+    "fulfillment/stageclock": SUPERVISORS,
     "auth/user": {Role.CEO},
+    "orders/interceptionpolicy": {Role.CEO},
     "channels_sync/fieldmap": {Role.IT},
 }
 READ_ONLY = {

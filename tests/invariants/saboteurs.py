@@ -23,7 +23,7 @@ from inventory.models import ClawBack, Reservation, StockLevel, StockSlice, Tran
 from ordercenter.catalog.models import Listing, Sku
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
-from ordercenter.orders.models import OrderHold, SalesOrder
+from ordercenter.orders.models import Interception, OrderHold, SalesOrder
 from tests.factories import OrderHoldFactory, RefundRequestFactory, ShopFactory, WaybillFactory
 from tests.invariants.world import World
 
@@ -559,6 +559,40 @@ def a_hold_is_opened_by_no_version(world: World) -> Named:
     return "hold", hold.pk
 
 
+def an_interception(**facts: Any) -> Interception:
+    now = clock_now()
+    return Interception.objects.create(
+        text="江苏省暂停发货", condition={"places": [["江苏省", "", ""]]}, words="江苏省暂停发货",
+        reason="台风", asked_by="person:1", asked_at=now, started_at=now, **facts,
+    )  # fmt: skip
+
+
+def an_order_slips_through_a_gate(world: World) -> Named:
+    an_interception(state="active", held_at=clock_now())
+    return "order", world.routed.pk
+
+
+def an_interception_that_is_over_holds_on(world: World) -> Named:
+    over = an_interception(state="lifted", ended_at=clock_now(), freed_at=clock_now())
+    OrderHoldFactory.create(
+        order=world.routed, kind="intercept", code=f"i{over.pk}", interception=over,
+        opened_version=world.routed.version,
+    )  # fmt: skip
+    return "order", world.routed.pk
+
+
+def an_interception_never_ends(world: World) -> Named:
+    row = an_interception(state="active", ends_at=clock_now() - timedelta(minutes=11))
+    return "interception", row.pk
+
+
+def a_hold_names_no_interception(world: World) -> Named:
+    OrderHoldFactory.create(
+        order=world.routed, kind="intercept", code="i0", opened_version=world.routed.version
+    )
+    return "order", world.routed.pk
+
+
 def a_canceled_order_is_still_held(world: World) -> Named:
     OrderHoldFactory.create(
         order=world.canceled, kind="person", opened_version=world.canceled.version
@@ -811,6 +845,10 @@ SABOTEURS: Final = (
         "R2", the_asker_approves, dropping=[("orders_orderhold", "hold_not_released_by_asker")]
     ),
     Saboteur("R2", the_releaser_had_no_such_role, through=[AUDIT]),
+    Saboteur("R9", an_order_slips_through_a_gate),
+    Saboteur("R9", an_interception_that_is_over_holds_on),
+    Saboteur("R9", an_interception_never_ends),
+    Saboteur("R9", a_hold_names_no_interception),
     Saboteur("R3", a_hold_is_opened_by_no_version),
     Saboteur("R3", a_canceled_order_is_still_held),
     Saboteur("R3", one_reason_stands_twice, dropping=[("orders_orderhold", "hold_open_once")]),

@@ -172,3 +172,11 @@ def test_one_hot_sku_a_thousand_and_a_single_order_are_measured_with_their_books
     path = run_bench("reserve_path")
     assert path["orders"] == 60
     assert path["wait_ms_worst"] >= path["wait_ms_p99"] >= path["wait_ms_median"] > 0
+
+
+def test_a_province_is_stopped_beside_an_orm_loop() -> None:
+    found = run_bench("intercept")
+    assert (found["orders"], found["inside"], found["leak"]) == (20_000, 5_000, 0)
+    assert found["labels_made"] > 0
+    assert found["orm_loop_seconds_scaled"] > found["held_seconds"] > 0
+    assert found["transition_ms"] > 0

@@ -88,6 +88,8 @@ R2: Final = """
                 ELSE %(review)s::text[] END)
 """
 
+# An interception does not rewrite its orders: its holds count, and end, from the version that
+# comes next.
 R3: Final = """
     SELECT '挂起记录不完整' AS why, 'hold' AS kind, h.id,
            jsonb_build_object('order', h.order_id, 'code', h.code, 'opened', h.opened_version,
@@ -95,8 +97,11 @@ R3: Final = """
     FROM orders_orderhold h JOIN orders_salesorder o ON o.id = h.order_id
     WHERE (h.released_at IS NULL) <> (h.closed_version IS NULL)
        OR (h.released_at IS NULL) <> (h.released_by = '')
-       OR h.opened_version < 1 OR h.opened_version > o.version
-       OR h.closed_version <= h.opened_version OR h.closed_version > o.version
+       OR h.opened_version < 1 OR h.opened_version > o.version + CASE
+              WHEN h.interception_id IS NULL THEN 0 ELSE 1 END
+       OR h.closed_version < h.opened_version + CASE
+              WHEN h.interception_id IS NULL THEN 1 ELSE 0 END
+       OR h.closed_version > o.version + CASE WHEN h.interception_id IS NULL THEN 0 ELSE 1 END
     UNION ALL
     SELECT '同一原因重复挂起', 'order', h.order_id,
            jsonb_build_object('hold_kind', h.kind, 'code', h.code, 'count', count(*))

@@ -12,7 +12,15 @@ from django.utils.translation import gettext_lazy as _
 
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput
-from ordercenter.pipeline.invariants import catalog, fulfilment, ingest, slices, stock, trail
+from ordercenter.pipeline.invariants import (
+    catalog,
+    fulfilment,
+    ingest,
+    interception,
+    slices,
+    stock,
+    trail,
+)
 from ordercenter.pipeline.invariants.book import OutsideBook
 from ordercenter.pipeline.invariants.shape import Invariant, Look, Outcome
 
@@ -21,6 +29,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = (
     *slices.INVARIANTS,
     *ingest.INVARIANTS,
     *fulfilment.INVARIANTS,
+    *interception.INVARIANTS,
     *trail.INVARIANTS,
     *catalog.INVARIANTS,
 )

@@ -83,6 +83,7 @@ CONSTRAINTS: Final = (
     "message_state", "message_attempts", "tracking_number_once", "one_live_waybill",
     "refund_once", "audit_version_once", "slices_fit", "stock_slice_once", "slice_unsold_fits",
     "slice_ended_is_empty", "reservation_slice_units", "claw_back_positive",
+    "interception_told_once", "interception_not_approved_by_asker", "stop_of_interception_once",
 )  # fmt: skip
 """Names of constraints and unique indexes; conditions make some of them indexes only."""
 

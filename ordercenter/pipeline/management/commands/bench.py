@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from ordercenter.pipeline.bench import (
     hooks,
     ingest,
+    intercept,
     poll,
     replay,
     reserve,
@@ -117,6 +118,16 @@ def _stock_push(options: Options) -> dict[str, Any]:
     )
 
 
+def _intercept(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
+    with scratch_database():
+        found = intercept.run(
+            orders=options["orders"] or (20_000 if quick else 400_000),
+            rounds=options["rounds"] or (1 if quick else 3),
+        )
+        return found | {"settings": durability()}
+
+
 MEASURES: Final[Mapping[str, Callable[[Options], dict[str, Any]]]] = {
     "ingest": _ingest,
     "reserve_hot": _reserve_hot,
@@ -128,6 +139,7 @@ MEASURES: Final[Mapping[str, Callable[[Options], dict[str, Any]]]] = {
     "push": _push,
     "replay": _replay,
     "stock_push": _stock_push,
+    "intercept": _intercept,
 }
 LEAST_A_ROUND: Final = 100
 

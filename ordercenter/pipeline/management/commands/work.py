@@ -38,6 +38,7 @@ from ordercenter.pipeline import (
     wishes,
 )
 from ordercenter.pipeline.calling import SideBySide
+from ordercenter.pipeline.interception import acts, carriers, filling
 from ordercenter.pipeline.stages import settle_intents
 from ordercenter.pipeline.tasks import send_notices
 
@@ -80,6 +81,7 @@ OUTWARD: Final[Sequence[Step]] = (
     (0.3, fetch_hints),
     (2.0, send_notices),
     (5.0, couriers.void_waybills),
+    (5.0, carriers.ask_carriers),
     (20.0, settle_intents),
 )
 STOCK: Final[Sequence[Step]] = ((5.0, _stock.step),)
@@ -88,6 +90,8 @@ SEND_SECONDS: Final = 0.2
 BACKFILL: Final[Sequence[Step]] = ((0.5, backfills.work_backfills),)
 HOUSEKEEPING: Final[Sequence[Step]] = (
     (1.0, nudge_polls),
+    (1.0, filling.sweep),
+    (5.0, acts.expire_due),
     (2.0, jobs.link_audit),
     (3.0, jobs.push_freezes),
     (2.0, jobs.look_again),
