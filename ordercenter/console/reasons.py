@@ -22,6 +22,11 @@ QUICK: Final[tuple[tuple[str, Promise], ...]] = (
 """One tap fills the reason and marks its button: (verb, words)."""
 
 
+def quick_words() -> list[tuple[str, str]]:
+    """The same in the language of this request, put into words once for a whole page."""
+    return [(verb, str(words)) for verb, words in QUICK]
+
+
 def checked_reason(text: str) -> str:
     """Return the reason without blanks around it, or refuse: 5 to 500 characters."""
     reason = text.strip()

@@ -121,6 +121,13 @@ class Offer:
     """Reasons that would stay after a release."""
 
     @property
+    def verbs(self) -> frozenset[str]:
+        """The decisions this user may take, as the forms name them."""
+        away = ("return", "after_sales") if self.send_away else ()
+        named = (("release", self.release), ("ask", self.ask), ("cancel", self.cancel))
+        return frozenset((*away, *(verb for verb, may in named if may)))
+
+    @property
     def any(self) -> bool:
         return bool(self.release or self.ask or self.send_away or self.cancel)
 

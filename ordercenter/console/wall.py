@@ -18,7 +18,7 @@ from ordercenter.console.evidence import evidence_of
 from ordercenter.console.navigation import home_of
 from ordercenter.console.order_stock import lines_with_stock
 from ordercenter.console.orders import order_in_scope, receiver_fields
-from ordercenter.console.reasons import QUICK
+from ordercenter.console.reasons import quick_words
 from ordercenter.console.told import memo_form
 from ordercenter.console.verbs import SNOOZES
 from ordercenter.console.wall_facts import WallFilter, wall
@@ -48,7 +48,7 @@ def wall_page(request: HttpRequest) -> HttpResponse:
     wanted = WallFilter.read(request.GET)
     context = {
         "wall": wall(request.user, wanted),
-        "quick": QUICK,
+        "quick": quick_words(),
         "back": request.path + wanted.query(),
         "fragment": fragment_of(request),
         "reviews": allows(request.user, Can.REVIEW),
@@ -64,7 +64,7 @@ def card_page(request: HttpRequest, number: str) -> HttpResponse:
     order = order_in_scope(request, number)
     (card,) = selectors.cards(request.user, [order.pk])
     context: dict[str, Any] = {
-        "card": card, "order": card.order, "offer": card.offer, "quick": QUICK,
+        "card": card, "order": card.order, "offer": card.offer, "quick": quick_words(),
         "reviews": allows(request.user, Can.REVIEW),
         "back": reverse("wall") + WallFilter.read(request.GET).query(),
         "here": request.get_full_path(),
