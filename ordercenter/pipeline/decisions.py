@@ -224,6 +224,13 @@ def return_for_edit(
     )  # fmt: skip
 
 
+def judge_again(order_id: int, *, actor: Actor, now: datetime) -> None:
+    """Have the rules look at an order that was put right. In the caller's ``telling_stock``."""
+    (work,) = load([order_id])
+    work.must_judge, work.reason = True, "修改后重新审核"
+    take([work], actor=actor, now=now)
+
+
 @telling_stock()
 def hand_to_after_sales(
     order_id: int, *, user: AbstractBaseUser, actor: Actor, seen_version: int, reason: str

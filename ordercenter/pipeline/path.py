@@ -369,7 +369,9 @@ def _passed_by_people(works: Sequence[Work]) -> set[tuple[int, str, str]]:
 
 
 def _same(evidence: Mapping[str, Any]) -> str:
-    return json.dumps(evidence, sort_keys=True)
+    """What was found, without what the buyer answered to it."""
+    found = {name: value for name, value in evidence.items() if name != "after_sales"}
+    return json.dumps(found, sort_keys=True)
 
 
 def _rule_hold(finding: Finding) -> HoldDraft:

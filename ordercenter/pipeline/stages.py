@@ -220,10 +220,11 @@ def _checked(
 def _reviewed(task: StageTask, order: SalesOrder, *, actor: Actor, now: datetime) -> None:
     if OrderHold.objects.open().filter(order=order, kind=HoldKind.INCOMPLETE).exists():
         raise InvalidInput(what="收货信息仍不完整，请先补全")
-    OrderHold.objects.open().filter(order=order, disposition=Disposition.RETURNED).update(
-        disposition=Disposition.WAITING
-    )
+    returned = OrderHold.objects.open().filter(order=order, disposition=Disposition.RETURNED)
+    came_back = returned.update(disposition=Disposition.WAITING)
     _done(task, order, actor=actor, now=now)
+    if came_back:
+        decisions.judge_again(order.pk, actor=actor, now=now)
 
 
 def _talked(

@@ -502,3 +502,29 @@ def test_no_trace_of_the_receiver_is_in_the_record_of_the_edit(seller: Seller, b
     record = AuditRecord.objects.latest("pk")
     assert record.action == "receiver_edited"
     assert all(secret not in str(record.change) for secret in ("李晓红", "19900009999", "平江路"))
+
+
+def test_a_returned_order_that_was_put_right_is_judged_again(
+    flagged: SalesOrder, boss: User
+) -> None:
+    decide(decisions.return_for_edit, flagged, boss)
+    judged = flagged.verdicts.count()
+    task = StageTask.objects.get(order=flagged, stage="first_review", state="open")
+    stages.finish_task(task.pk, user=boss, actor=as_person(boss))
+    assert flagged.verdicts.count() == judged + 1
+    assert holds(flagged)
+    assert set(flagged.holds.values_list("disposition", flat=True)) == {"waiting"}
+
+
+def test_what_was_released_on_the_buyers_word_stops_the_order_no_second_time(
+    flagged: SalesOrder, boss: User
+) -> None:
+    decide(decisions.hand_to_after_sales, flagged, boss)
+    task = StageTask.objects.get(order=flagged, stage="after_sales", state="open")
+    answer = {"outcome": "resume", "note": "价格是对的"}
+    stages.finish_task(task.pk, user=boss, actor=as_person(boss), answer=answer)
+    release(flagged, boss)
+    assert not holds(flagged)
+    edit(flagged, boss)
+    assert flagged.verdicts.latest("pk").tier == "2"
+    assert not holds(flagged)
