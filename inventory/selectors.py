@@ -26,7 +26,7 @@ class SourceMap:
     def __init__(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT v.id, w.id, w.covers, w.rank, "
+                "SELECT v.code, v.id, w.id, w.covers, w.rank, "
                 "coalesce(array_agg(s.shop_id) FILTER (WHERE s.shop_id IS NOT NULL), '{}') "
                 "FROM inventory_virtualwarehouse v "
                 "JOIN inventory_warehouse w ON w.id = v.warehouse_id AND w.is_active "
@@ -36,14 +36,20 @@ class SourceMap:
             rows = cursor.fetchall()
         self._sources = [
             Source(vw, w, frozenset(_as_list(covers)), rank, frozenset(shops))
-            for vw, w, covers, rank, shops in rows
+            for _code, vw, w, covers, rank, shops in rows
         ]
+        self.by_code = {code: vw for code, vw, *_rest in rows}
         self.all = tuple(s.virtual_warehouse_id for s in self._sources)
         self.warehouse_of = {s.virtual_warehouse_id: s.warehouse_id for s in self._sources}
         self._orders: dict[tuple[int, str], tuple[int, ...]] = {}
 
-    def for_order(self, shop_id: int, province: str) -> tuple[int, ...]:
-        """Own stock of the shop first, then the nearest warehouse, then the others by rank."""
+    def for_order(
+        self, shop_id: int, province: str, *, first: int | None = None
+    ) -> tuple[int, ...]:
+        """Own stock of the shop first, then the nearest warehouse, then the others by rank.
+
+        ``first`` comes before all of them, if it serves the shop.
+        """
         key = (shop_id, province)
         if key not in self._orders:
             usable = [s for s in self._sources if not s.shop_ids or shop_id in s.shop_ids]
@@ -56,7 +62,10 @@ class SourceMap:
                 )
             )
             self._orders[key] = tuple(s.virtual_warehouse_id for s in usable)
-        return self._orders[key]
+        found = self._orders[key]
+        if first in found:
+            return (first, *(place for place in found if place != first))
+        return found
 
 
 def _as_list(value: object) -> list[str]:

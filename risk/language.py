@@ -223,10 +223,13 @@ class Rule:
         return not any(True for _ in compares(self.when))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
 class Program:
-    """One version of the rules, read. ``rules`` are those switched on, ``off`` the others;
-    ``specs`` every fact the former ask, each once."""
+    """One version of the rules, read; each reading is a thing of its own.
+
+    ``rules`` are those switched on, ``off`` the others; ``specs`` every fact the former ask,
+    each once.
+    """
 
     version: int
     rules: tuple[Rule, ...]
@@ -302,6 +305,9 @@ def _read_rule(data: Any) -> Rule:
         raise Fault("没有写条件（when）", "when")
     counted = [0]
     when = _node(data["when"], "when", 1, counted)
+    if outcome.warehouse and any(not one.spec.is_stateless for one in compares(when)):
+        # Goods are reserved before the rules can look around.
+        raise Fault("指定发货仓的规则只能用订单自身的事实", "outcome.warehouse")
     return Rule(code, name, scope, when, outcome, budget, enabled)
 
 
@@ -378,7 +384,7 @@ def _notify(data: Any) -> tuple[Tell, ...]:
     for place, one in enumerate(data):
         where = f"{path}.{place}"
         told = read_mapping(one, where, {"to", "template"})
-        to, template = told.get("to"), told.get("template", "rule_hit")
+        to, template = str(told.get("to")), str(told.get("template", "rule_hit"))
         if to not in TOLD:
             raise Fault(f"没有这类通知对象：{to}", f"{where}.to")
         if template not in TEMPLATES:

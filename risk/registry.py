@@ -7,7 +7,7 @@ from. How a fact is computed is ``risk/facts`` (for a batch) and ``risk/setwise`
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from ordercenter.catalog.models import Channel
 from ordercenter.core.addresses import PROVINCES
@@ -113,6 +113,8 @@ class FactKind:
         return next((one for one in self.params if one.name == name), None)
 
 
+CHANNELS: Final[Mapping[str, str]] = {one.value: cast("str", one.label) for one in Channel}
+"""Labels are translated when they are read."""
 _BY: Final = Param("keys", "识别依据", "keys", choices=KEYS, required=True)
 _WITHIN: Final = Param(
     "window_seconds", "时间窗口", "seconds", min=1, max=MAX_WINDOW, required=True
@@ -227,7 +229,7 @@ _ALL: Final = (
         "carrier_reach", "快递可达", _PLACE, "bool", "", "收货地区不在“不可达”地区名单上",
         (Param("list", "不可达地区名单", "code", default="no_service"),), is_stateless=False,
     ),
-    _set("channel", "平台", _PLACE, "下单平台", dict(Channel.choices)),
+    _set("channel", "平台", _PLACE, "下单平台", CHANNELS),
     _set("shop", "店铺", _PLACE, "店铺编码"),
     _set("category", "类目", _GOODS, "主商品的类目"),
     _set("sku", "货品", _GOODS, "订单里的货品编码，含组合装的组成"),

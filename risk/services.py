@@ -1,42 +1,26 @@
 """Screen a batch of orders with the live rules and keep what was seen."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
 from django.db import connection
 
 from ordercenter.catalog.gifts import strategies
 from ordercenter.core.bulk import copy_rows, dumps
-from risk.contracts import Judgement, Subject
-from risk.defaults import DEFAULT_RULES
-from risk.facts import compute
-from risk.models import RuleSet, Verdict
-from risk.rules import CompiledRules, compile_rules, judge
+from risk.contracts import Around, Finding, Judgement, Subject
+from risk.exemptions import exempt_orders
+from risk.facts import compute, subject_inputs
+from risk.judging import facts_shown, findings_of, judge_many
+from risk.language import Program
+from risk.models import Verdict
 
 SCREEN_LOCK: Final = 7_205_002
 _VERDICT: Final = (
     "order_id", "order_version", "rule_set_version", "tier", "tags", "findings", "facts",
-    "created_at",
+    "inputs", "created_at",
 )  # fmt: skip
-
-
-@lru_cache(maxsize=4)
-def _compiled(version: int, text: str) -> CompiledRules:
-    return compile_rules(version, json.loads(text))
-
-
-def live_rules() -> CompiledRules:
-    """The rules that decide now; the shipped ones where none was ever made live.
-
-    Asked once a batch, so an edit counts from the next batch on.
-    """
-    row = RuleSet.objects.filter(is_live=True).values_list("version", "rules").first()
-    if row is None:
-        return _compiled(0, DEFAULT_RULES.read_text(encoding="utf-8"))
-    return _compiled(row[0], json.dumps(row[1]))
 
 
 def queue_up() -> None:
@@ -50,42 +34,100 @@ def queue_up() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SCREEN_LOCK])
 
 
-def screen(subjects: Sequence[Subject]) -> list[Judgement]:
-    """Judge a batch by the live rules, in the caller's transaction, one batch at a time."""
+def screen(
+    subjects: Sequence[Subject],
+    program: Program,
+    *,
+    now: datetime,
+    stored: Collection[int] = (),
+    history: Collection[int] = (),
+) -> list[Judgement]:
+    """Judge a batch by these rules, in the caller's transaction, one batch at a time.
+
+    ``stored`` are orders that had been taken in before, ``history`` those that were over when
+    they came: of them every finding is kept, and none counts.
+    """
     if not subjects:
         return []
     queue_up()
-    rules = live_rules()
-    facts = compute(subjects, rules.specs, strategies())
-    return [judge(s, rules, f) for s, f in zip(subjects, facts, strict=True)]
+    facts = compute(subjects, program.specs, strategies(), late=True)
+    around = _around(subjects, program, now=now, stored=stored, history=history)
+    return judge_many(subjects, program, facts, around)
+
+
+def _around(
+    subjects: Sequence[Subject],
+    program: Program,
+    *,
+    now: datetime,
+    stored: Collection[int],
+    history: Collection[int],
+) -> dict[int, Around]:
+    exempt = exempt_orders(subjects, now)
+    spent = _spent(program, stored)
+    return {
+        pk: Around(spent.get(pk, frozenset()), exempt.get(pk, frozenset()), pk in history)
+        for pk in {*exempt, *spent, *history}
+    }
+
+
+def _spent(program: Program, stored: Collection[int]) -> dict[int, frozenset[str]]:
+    """Rules that have held an order as often as their budget lets them."""
+    budgets = {rule.code: rule.budget for rule in program.rules if rule.budget}
+    if not budgets or not stored:
+        return {}
+    found: dict[int, set[str]] = defaultdict(set)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT order_id, code, count(*) FROM orders_orderhold WHERE order_id = ANY(%s) "
+            "AND kind = 'rule' AND code = ANY(%s) GROUP BY order_id, code",
+            [list(stored), list(budgets)],
+        )
+        for order_id, code, count in cursor.fetchall():
+            if count >= budgets[code]:
+                found[order_id].add(code)
+    return {order_id: frozenset(codes) for order_id, codes in found.items()}
 
 
 def keep_verdicts(
     judgements: Iterable[Judgement], *, versions: Mapping[int, int], now: datetime
 ) -> None:
     """Store every judgement with the order version it was made for."""
-    copy_rows(
-        Verdict,
-        _VERDICT,
-        (
-            (
-                j.order_id,
-                versions[j.order_id],
-                j.rule_set_version,
-                j.tier,
-                dumps([f.tag or f.code for f in j.hits]),
-                dumps([_plain(f) for f in j.findings]),
-                dumps(j.facts),
-                now,
-            )
-            for j in judgements
-        ),
+    copy_rows(Verdict, _VERDICT, (_row(one, versions[one.order_id], now) for one in judgements))
+
+
+def _row(one: Judgement, version: int, now: datetime) -> tuple[Any, ...]:
+    return (
+        one.order_id,
+        version,
+        one.rule_set_version,
+        one.tier,
+        dumps(tags_of(one)),
+        dumps([plain(finding) for finding in findings_of(one)]),
+        dumps(facts_shown(one)),
+        dumps(inputs_of(one)),
+        now,
     )
 
 
-def _plain(finding: Any) -> dict[str, Any]:
+def tags_of(judgement: Judgement) -> list[str]:
+    """The tags of what hit. What tier 1 put right by itself has one only where its rule says so."""
+    return [f.tag or f.code for f in judgement.hits if f.tag or f.tier != "1"]
+
+
+def inputs_of(judgement: Judgement) -> dict[str, Any]:
+    """What the judgement rests on, to be made again of (``risk/facts/inputs.py``)."""
+    return subject_inputs(judgement.subject, judgement.program, judgement.facts, judgement.around)
+
+
+def plain(finding: Finding) -> dict[str, Any]:
+    """A finding as it is kept: of a rule that did not hit its values and limits."""
     row: dict[str, Any] = {"code": finding.code, "hit": finding.hit, "seen": finding.seen,
                            "limit": finding.limits}  # fmt: skip
     if finding.hit:
         row |= {"tier": finding.tier, "words": finding.words, "orders": finding.orders}
+    if finding.error:
+        row["error"] = finding.error
+    if finding.skipped:
+        row["skipped"] = finding.skipped
     return row

@@ -37,6 +37,7 @@ class Priced:
     base_price: Decimal
     currency: str
     is_gift: bool
+    category: str = ""
     dated: tuple[tuple[datetime, datetime | None, Decimal], ...] = ()
     """(from, until, price); the one that began last comes first."""
 
@@ -173,7 +174,8 @@ def problem_of(parts: Collection[Part]) -> str:
 
 
 _WORTH: Final = (
-    "s.code, s.base_price, s.currency, s.is_gift, s.is_active, p.starts_at, p.ends_at, p.base_price"
+    "s.code, s.base_price, s.currency, s.is_gift, s.category, s.is_active, "
+    "p.starts_at, p.ends_at, p.base_price"
 )
 
 
@@ -191,13 +193,14 @@ def _priced(sku_ids: Collection[int]) -> dict[int, tuple[Priced, bool]]:
 
 def _by_key(rows: Iterable[tuple[Any, ...]]) -> dict[int, tuple[Priced, bool]]:
     """One worth out of the rows with one key, of which there is one for each dated price."""
-    told: dict[int, tuple[str, Decimal, str, bool, bool]] = {}
+    told: dict[int, tuple[tuple[str, Decimal, str, bool, str], bool]] = {}
     dated: dict[int, list[tuple[datetime, datetime | None, Decimal]]] = {}
-    for pk, code, base, currency, is_gift, is_active, starts_at, ends_at, price, *_more in rows:
-        told[pk] = (code, base, currency, is_gift, is_active)
+    for pk, *worth, is_active, starts_at, ends_at, price in (row[:10] for row in rows):
+        code, base, currency, is_gift, category = worth
+        told[pk] = ((code, base, currency, is_gift, category), is_active)
         if starts_at is not None:
             dated.setdefault(pk, []).append((starts_at, ends_at, price))
     return {
-        pk: (Priced(code, base, currency, is_gift, tuple(dated.get(pk, ()))), is_active)
-        for pk, (code, base, currency, is_gift, is_active) in told.items()
+        pk: (Priced(*worth, tuple(dated.get(pk, ()))), is_active)
+        for pk, (worth, is_active) in told.items()
     }

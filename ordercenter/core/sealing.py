@@ -6,11 +6,13 @@ keys, and nothing can be read back. Masked text must never reach ``blind_key``.
 """
 
 import base64
+import hashlib
 import hmac
 import json
 import os
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -63,3 +65,20 @@ def blind_key(kind: str, clear: str) -> str:
         return ""
     key = _index_key(settings.ORDERCENTER_INDEX_KEY)
     return hmac.digest(key, f"{kind}\0{clear}".encode(), "sha256").hex()[:32]
+
+
+def blind_pairs(clear: str) -> tuple[int, ...]:
+    """Keyed 32-bit hashes of every two neighboring signs, sorted, each once.
+
+    Texts that are alike share many, which is the point: they say more than one key of the whole
+    text does, and belong where such keys are kept.
+    """
+    key = settings.ORDERCENTER_INDEX_KEY
+    pairs = {one + other for one, other in pairwise(clear)}
+    return tuple(sorted({_blind_pair(key, pair) for pair in pairs}))
+
+
+@lru_cache(maxsize=65_536)
+def _blind_pair(key: str, pair: str) -> int:
+    mac = hashlib.blake2b(pair.encode(), digest_size=4, key=_index_key(key)[:64])
+    return int.from_bytes(mac.digest())

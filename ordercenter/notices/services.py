@@ -1,6 +1,7 @@
 """Tell people: a notice is a row first; sending it is somebody else's trouble."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -43,6 +44,33 @@ def tell(*, key: str, urgency: str, title: str, lines: Sequence[str], now: datet
     before = Notice.objects.filter(key=key[:100]).count()
     Notice.objects.bulk_create(rows, ignore_conflicts=True)
     return Notice.objects.filter(key=key[:100]).count() - before
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """One thing to be told, once a key and robot; ``lines`` never hold a receiver."""
+
+    key: str
+    urgency: str
+    title: str
+    lines: Sequence[str]
+
+
+def tell_many(tellings: Sequence[Telling], *, now: datetime) -> None:
+    """Queue many notices as ``tell`` does, in two statements."""
+    if not tellings:
+        return
+    robots = list(Robot.objects.filter(is_active=True))
+    rows = [
+        Notice(
+            robot=robot, key=one.key[:100], urgency=one.urgency, title=one.title[:100],
+            text="\n".join(one.lines), created_at=now, due_at=now,
+        )
+        for one in tellings
+        for robot in robots
+        if robot.min_tier <= one.urgency
+    ]  # fmt: skip
+    Notice.objects.bulk_create(rows, ignore_conflicts=True)
 
 
 def send_due(client: httpx.Client, *, now: datetime) -> str:

@@ -6,7 +6,7 @@ for one shop. Masked text never becomes a key, and "" matches nothing.
 
 from ordercenter.core.addresses import Region, address_key
 from ordercenter.core.phones import read_phone
-from ordercenter.core.sealing import blind_key
+from ordercenter.core.sealing import blind_key, blind_pairs
 
 
 def buyer_key(buyer_id: str, shop_id: int) -> str:
@@ -22,6 +22,12 @@ def phone_key(phone: str) -> str:
     """The blind index of a clear phone; empty for what is none, or tells nobody apart."""
     read = read_phone(phone)
     return blind_key("phone", read.key) if read else ""
+
+
+def place_keys(region: Region, detail: str) -> tuple[str, tuple[int, ...] | None]:
+    """(key, shingles) of a clear address; ("", None) where there is nothing to compare."""
+    clear = address_key(region, detail)
+    return blind_key("address", clear), blind_pairs(clear) or None
 
 
 def place_key(region: Region, detail: str) -> str:

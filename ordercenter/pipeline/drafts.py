@@ -16,7 +16,7 @@ from ordercenter.core.masking import mask_name, mask_phone
 from ordercenter.core.phones import read_phone
 from ordercenter.core.sealing import seal, unseal
 from ordercenter.orders.contracts import ChannelStatus, LineDraft, OrderDraft, ReceiverDraft
-from ordercenter.orders.identity import buyer_key, device_key, oaid_key, phone_key, place_key
+from ordercenter.orders.identity import buyer_key, device_key, oaid_key, phone_key, place_keys
 from ordercenter.orders.models import RECEIVER_PURPOSE
 from ordercenter.orders.states import OrderStatus
 from ordercenter.pipeline.doubts import is_believable
@@ -99,34 +99,51 @@ def _wrong_place(receiver: ReceiverDraft) -> str:
     return ""
 
 
+def missing_fields(
+    receiver: ReceiverDraft | None, region: tuple[str, str, str], amount: Decimal
+) -> frozenset[str]:
+    """What was not given of receiver and money, by the names the rules know."""
+    told = receiver or ReceiverDraft()
+    values = {"name": told.name, "phone": told.phone, "address": told.address,
+              **dict(zip(("province", "city", "district"), region, strict=True))}  # fmt: skip
+    missing = {name for name, value in values.items() if not value.strip()}
+    return frozenset(missing if amount else missing | {"amount"})
+
+
 def evidence(draft: OrderDraft, shop_id: int) -> Evidence:
     """Keys by what the platform states; its ids hold for one shop."""
     told = draft.evidence
-    phone, address = receiver_keys(draft.receiver, shop_id)
+    phone, address, shingles = receiver_keys(draft.receiver, shop_id)
     return Evidence(
         buyer=buyer_key(told.buyer_id, shop_id),
         device=device_key(told.device_id),
         phone=phone,
         address=address,
         ip=told.ip[:45],
+        shingles=shingles,
     )
 
 
-def receiver_keys(receiver: ReceiverDraft | None, shop_id: int) -> tuple[str, str]:
-    """(phone, address) to match by; a masked one never becomes a key, and "" matches nothing.
+def receiver_keys(
+    receiver: ReceiverDraft | None, shop_id: int
+) -> tuple[str, str, tuple[int, ...] | None]:
+    """(phone, address, shingles of the address) to match by.
+
+    A masked one never becomes a key; "" and None match nothing.
 
     A clear phone or address is a keyed blind index and holds everywhere; an OAID holds for
     one shop. A number that a platform lends (with an extension) tells nobody apart.
     """
     if receiver is None:
-        return "", ""
+        return "", "", None
     phone = address = ""
+    shingles = None
     if not receiver.is_masked:
         phone = phone_key(receiver.phone)
         region = normalize_region(receiver.province, receiver.city, receiver.district)
         if region is not None:
-            address = place_key(region, receiver.address)
-    return phone, address or oaid_key(receiver.oaid, shop_id)
+            address, shingles = place_keys(region, receiver.address)
+    return phone, address or oaid_key(receiver.oaid, shop_id), shingles
 
 
 def told_mark(receiver: ReceiverDraft) -> str:
@@ -270,6 +287,7 @@ def fresh_work(
         fresh=True,
         lines=_lines(draft, line_ids),
         evidence=evidence(draft, shop.pk),
+        missing=missing_fields(draft.receiver, (province, city, district), draft.payable_amount),
     )
     if draft.status is not ChannelStatus.ON_HOLD:
         work.receiver_problem = receiver_problem(draft.receiver, draft.channel)

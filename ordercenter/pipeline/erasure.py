@@ -44,7 +44,7 @@ def restrict_receiver(order_id: int, *, user: AbstractBaseUser, actor: Actor, re
     order.receiver_masked = SHOWN
     order.save(update_fields=["receiver_sealed", "receiver_masked"])
     OrderEvidence.objects.filter(order=order).update(
-        buyer_key="", device_key="", phone_key="", address_key="", ip=""
+        buyer_key="", device_key="", phone_key="", address_key="", ip="", address_shingles=None
     )
     note(
         order, Action.RECEIVER_EDITED, {"receiver": "***", "restricted": [False, True]},

@@ -4,7 +4,6 @@ An order moves on, gets a hold, or waits for its payment; nothing a step refuses
 other orders of the batch. ``take`` runs every step that may follow, then writes once.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,18 +16,17 @@ from fulfillment.models import Stage
 from inventory import services as inventory
 from inventory.contracts import Buyer, Cap, Demand, Grant, StockRequest
 from inventory.selectors import SourceMap
-from ordercenter.catalog.selectors import Priced, Shelf
-from ordercenter.core.actor import Actor, ActorKind
+from ordercenter.catalog.selectors import Shelf
+from ordercenter.core.actor import Actor
 from ordercenter.core.live import announce
 from ordercenter.core.money import share_out
-from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
-from ordercenter.pipeline import giving, promises
+from ordercenter.pipeline import giving, promises, screening
 from ordercenter.pipeline.interception import gates, holding
 from ordercenter.pipeline.movable import immovable
 from ordercenter.pipeline.work import HoldDraft, Line, TaskDraft, Work, new_lines, write
 from risk import services as risk
-from risk.contracts import Finding, Subject, SubjectLine
+from risk.sets import live_program
 
 S = OrderStatus
 MONEY: Final = frozenset({"paid_at", "paid_amount", "payable_amount", "freight"})
@@ -51,18 +49,23 @@ def take(works: Sequence[Work], *, actor: Actor, now: datetime) -> dict[int, int
     running = gates.enter()
     shelf = Shelf.for_codes(_codes(works))
     map_lines(works, shelf)
+    program = None
     if any(work.must_judge or work.must_gift or work.status is S.MAPPED for work in works):
         risk.queue_up()
+        program = live_program()
     sources = SourceMap()
     giving.give(works, sources, actor=actor, now=now)
     give_back(works, sources, actor=actor, now=now)
+    if program:
+        screening.prefer(works, program, shelf, sources)
     reserve(works, sources, actor=actor, now=now)
     if swapped := giving.substitute(works):
         reserve(swapped, sources, actor=actor, now=now)
         giving.settle_substitutes(swapped)
     promises.settle(works, sources, now=now)
     check(works)
-    screen(works, shelf)
+    if program:
+        screening.screen(works, program, shelf, now=now)
     holding.stop(works, running)
     clear(works)
     plans = route(works, sources)
@@ -204,7 +207,7 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
             demands=tuple(
                 Demand(ln.id, ln.sku_id, ln.quantity, ln.amount) for ln in w.goods if ln.sku_id
             ),
-            sources=sources.for_order(w.shop_id, w.province),
+            sources=sources.for_order(w.shop_id, w.province, first=w.prefers),
             expires_at=_expiry(w, minutes, now) if _may_run_out(w) else None,
             shop_id=w.shop_id,
             is_paid=w.is_paid,
@@ -331,86 +334,6 @@ def money_problem(work: Work) -> str:
     if goods + work.freight != work.payable_amount:
         return f"金额不符：商品 {goods} + 运费 {work.freight} ≠ 应付 {work.payable_amount}"
     return ""
-
-
-def screen(works: Sequence[Work], shelf: Shelf) -> None:
-    """Run the live rules over every mapped order that needs a verdict; a hit opens a hold."""
-    due = [w for w in works if w.must_judge and w.status in OPEN - {S.RECEIVED}]
-    if not due:
-        return
-    prices = shelf.prices({ln.sku_id for w in due for ln in w.goods if ln.sku_id})
-    judgements = risk.screen([_subject(work, prices) for work in due])
-    for work, judgement in zip(due, judgements, strict=True):
-        work.judgement = judgement
-    passed = _passed_by_people([w for w in due if not w.fresh and _stopping(w)])
-    for work in due:
-        for finding in _stopping(work):
-            hold = _rule_hold(finding)
-            if (work.id, finding.code, _same(hold.evidence)) not in passed:
-                work.hold(hold)
-
-
-def _stopping(work: Work) -> list[Finding]:
-    """What the rules found that has to be looked at; a shortage has a hold of its own."""
-    assert work.judgement is not None
-    return [f for f in work.judgement.hits if f.tier >= "2" and f.queue != "shortage"]
-
-
-def _passed_by_people(works: Sequence[Work]) -> set[tuple[int, str, str]]:
-    """(order, rule, evidence) that somebody let pass: the very same finding stops nobody twice."""
-    if not works:
-        return set()
-    rows = OrderHold.objects.filter(
-        order_id__in=[work.id for work in works],
-        kind=HoldKind.RULE,
-        released_by__startswith=f"{ActorKind.PERSON}:",
-    ).values_list("order_id", "code", "evidence")
-    return {(pk, code, _same(evidence)) for pk, code, evidence in rows}
-
-
-def _same(evidence: Mapping[str, Any]) -> str:
-    """What was found, without what the buyer answered to it."""
-    found = {name: value for name, value in evidence.items() if name != "after_sales"}
-    return json.dumps(found, sort_keys=True)
-
-
-def _rule_hold(finding: Finding) -> HoldDraft:
-    return _hold(
-        HoldKind.RULE,
-        finding.code,
-        finding.tier,
-        finding.words,
-        orders=list(finding.orders[:50]),
-        seen=list(finding.seen),
-        limit=list(finding.limits),
-        tag=finding.tag,
-    )
-
-
-def _subject(work: Work, prices: Mapping[int, Priced]) -> Subject:
-    lines = []
-    for line in work.goods:
-        assert line.sku_id is not None
-        priced = prices[line.sku_id]
-        price = priced.at(work.placed_at)
-        free = line.is_gift or (priced.is_gift and not line.amount)
-        lines.append(
-            SubjectLine(
-                sku_id=line.sku_id,
-                sku_code=priced.code,
-                quantity=line.quantity,
-                amount=line.amount,
-                base_price=price if priced.currency == work.currency and price else None,
-                is_gift=free,
-                available=work.left.get(line.sku_id) if work.source_id is None else None,
-                gift_strategy=line.gift_strategy,
-            )
-        )
-    keys = work.evidence
-    return Subject(
-        work.id, work.number, work.placed_at, work.payable_amount, keys.buyer, keys.device,
-        keys.phone, keys.address, keys.ip, tuple(lines), work.shop_id,
-    )  # fmt: skip
 
 
 def clear(works: Sequence[Work]) -> None:

@@ -33,7 +33,7 @@ from ordercenter.pipeline.drafts import (
     sealed_receiver,
     told_mark,
 )
-from ordercenter.pipeline.path import share_over_parts, take
+from ordercenter.pipeline.path import MONEY, share_over_parts, take
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.tally import DOORS
 from ordercenter.pipeline.work import HoldDraft, Work, load
@@ -166,6 +166,8 @@ def _learn_payment(work: Work, draft: OrderDraft) -> None:
     if work.paid_at is None and (at := paid_at(draft)):
         work.action = Action.ORDER_PAID
         work.change("paid_at", at)
+    if work.changes.keys() & MONEY:
+        work.must_judge = True
 
 
 def _learn_prices(work: Work, draft: OrderDraft) -> None:

@@ -18,7 +18,7 @@ from fulfillment.models import Stage
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import Entry, record_many
 from ordercenter.core.actor import Actor
-from ordercenter.core.bulk import copy_rows, dumps, next_ids, update_rows
+from ordercenter.core.bulk import array_text, copy_rows, dumps, next_ids, update_rows
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft
 from ordercenter.orders.models import OrderEvidence, OrderHold, OrderLine, SalesOrder
 from ordercenter.orders.states import NEXT, Disposition, HoldKind, OrderStatus
@@ -73,6 +73,8 @@ class Evidence:
     phone: str = ""
     address: str = ""
     ip: str = ""
+    shingles: tuple[int, ...] | None = None
+    """Of a clear address, to see how like another it is; None where none is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class Work:
     fresh: bool = False
     lines: list[Line] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
+    missing: frozenset[str] | None = None
+    """What of receiver and money was not given, where somebody has looked."""
     receiver_problem: str = ""
     money_problem: str = ""
     open_holds: dict[HoldKey, int] = field(default_factory=dict)
@@ -167,6 +171,8 @@ class Work:
     """(line, SKU and title before) of gifts for which something else is tried."""
     refunded: list[tuple[str, Decimal]] = field(default_factory=list)
     """(the channel's line or "", money) given back of an order that comes in."""
+    prefers: int | None = None
+    """The virtual warehouse a rule wants tried first."""
     source_id: int | None = None
     """The virtual warehouse that holds its stock."""
     may_wait: bool = False
@@ -241,11 +247,12 @@ class Work:
                 one.is_dropped, one.dropped_now = True, True
                 self.row_changed = self.must_gift = True
 
-    def goes_to(self, phone: str, address: str) -> None:
+    def goes_to(self, phone: str, address: str, shingles: tuple[int, ...] | None) -> None:
         """The receiver changed: rules match by the new keys, as far as there are any."""
         self.evidence.phone = phone or self.evidence.phone
-        self.evidence.address = address or self.evidence.address
-        self.rekeyed = True
+        if address:
+            self.evidence.address, self.evidence.shingles = address, shingles
+        self.rekeyed, self.missing = True, None
 
     @property
     def is_paid(self) -> bool:
@@ -291,7 +298,8 @@ _UPDATED: Final = (
     ("channel_modified_at", "timestamptz"), ("refund_state", "text"), ("paid_amount", "numeric"),
     ("payable_amount", "numeric"), ("paid_at", "timestamptz"), ("province", "text"),
     ("city", "text"), ("district", "text"), ("receiver_masked", "text"),
-    ("receiver_sealed", "bytea"), ("seller_memo", "text"), ("priority", "smallint"),
+    ("receiver_sealed", "bytea"), ("buyer_remark", "text"), ("seller_memo", "text"),
+    ("priority", "smallint"),
     ("freight", "numeric"), ("deposit_amount", "numeric"), ("deposit_paid_at", "timestamptz"),
     ("promised_at", "timestamptz"), ("balance_of_id", "bigint"), ("has_gift", "boolean"),
     ("is_rush", "boolean"),
@@ -322,12 +330,13 @@ def load(order_ids: Collection[int]) -> list[Work]:
         for order_id, kind, code, pk in cursor.fetchall():
             by_id[order_id].open_holds[kind, code] = pk
         cursor.execute(
-            "SELECT order_id, buyer_key, device_key, phone_key, address_key, ip "
+            "SELECT order_id, buyer_key, device_key, phone_key, address_key, ip, address_shingles "
             "FROM orders_orderevidence WHERE order_id = ANY(%s)",
             [list(by_id)],
         )
-        for order_id, *keys in cursor.fetchall():
-            by_id[order_id].evidence = Evidence(*keys)
+        for order_id, buyer, device, phone, address, ip, told in cursor.fetchall():
+            shingles = tuple(told) if told else None
+            by_id[order_id].evidence = Evidence(buyer, device, phone, address, ip, shingles)
         cursor.execute(
             "SELECT r.order_id, min(l.virtual_warehouse_id) FROM inventory_reservation r "
             "JOIN inventory_stocklevel l ON l.id = r.level_id "
@@ -384,10 +393,11 @@ def _insert(works: Sequence[Work]) -> None:
     copy_rows(
         OrderEvidence,
         ("order_id", "shop_id", "placed_at", "amount", "buyer_key", "device_key", "phone_key",
-         "address_key", "ip"),
+         "address_key", "ip", "address_shingles"),
         (
             (w.id, w.shop_id, w.placed_at, w.payable_amount, w.evidence.buyer, w.evidence.device,
-             w.evidence.phone, w.evidence.address, w.evidence.ip)
+             w.evidence.phone, w.evidence.address, w.evidence.ip,
+             w.evidence.shingles and array_text(w.evidence.shingles))
             for w in works
         ),
     )  # fmt: skip
@@ -401,11 +411,26 @@ def _update(works: Sequence[Work]) -> None:
          ("address_key", "text")],
         [(w.id, w.payable_amount, w.evidence.phone, w.evidence.address) for w in matched],
     )  # fmt: skip
+    _update_shingles([w for w in works if w.rekeyed])
     update_rows(
         "orders_salesorder",
         _UPDATED,
         [[getattr(work, name) for name, _ in _UPDATED] for work in works],
     )
+
+
+def _update_shingles(works: Sequence[Work]) -> None:
+    if not works:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE orders_orderevidence t SET address_shingles = v.told::bigint[] "
+            "FROM unnest(%s::bigint[], %s::text[]) AS v(id, told) WHERE t.order_id = v.id",
+            [
+                [w.id for w in works],
+                [w.evidence.shingles and array_text(w.evidence.shingles) for w in works],
+            ],
+        )
 
 
 def _write_lines(works: Sequence[Work]) -> None:

@@ -120,7 +120,7 @@ def test_a_foreign_number_is_not_a_chinese_mobile_of_the_same_digits() -> None:
 def test_an_id_of_one_shop_says_nothing_in_another() -> None:
     assert receiver_keys(masked(), 1) == receiver_keys(masked(), 1)
     assert receiver_keys(masked(), 1) != receiver_keys(masked(), 2)
-    assert receiver_keys(masked(oaid=""), 1) == ("", "")
+    assert receiver_keys(masked(oaid=""), 1) == ("", "", None)
 
 
 def test_an_id_is_kept_with_its_application_and_its_moment(seller: Seller) -> None:

@@ -358,7 +358,7 @@ def test_the_same_orders_are_judged_alike_in_one_batch_or_in_several_in_any_orde
             jobs.look_again()
             orders = [stored(seller.shop, told) for told in drafts]
             outcomes.add(tuple(frozenset(rules_hit(order)) for order in orders))
-    assert outcomes == {(frozenset({"same_sku_5m"}),) * 3}
+    assert outcomes == {(frozenset({"same_sku_5m", "buyer_3_in_24h"}),) * 3}
 
 
 def test_an_earlier_order_is_judged_again_once_and_then_left_alone(seller: Seller) -> None:
