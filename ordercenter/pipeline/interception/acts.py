@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import record
-from ordercenter.core.actor import Actor
+from ordercenter.core.actor import Actor, ActorKind
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotAllowed, NotFound, OrderCenterError
 from ordercenter.core.live import announce
@@ -35,6 +35,8 @@ from ordercenter.pipeline.interception.gates import (
     where,
 )
 
+COMMAND: Final = "command"
+"""What an actor of the command line begins with: ``command:root``."""
 REASON: Final = range(5, 501)
 TURN_SECONDS: Final = 2
 """How long the start waits for the transitions under way, while new ones wait behind it. Shorter
@@ -110,12 +112,13 @@ def ask(
     """Start an interception, or leave it for a second person above the limits.
 
     Everything counts as large as it is now, not as the preview was. ``propose`` leaves it for a
-    person in any case. Right: INTERCEPT; without a user only a feed may. A source key that was
+    person in any case. Right: INTERCEPT; without a user only a feed
+    and the command line may. A source key that was
     told before gives the interception it made then, as it is now.
 
     Returns once every order inside carries its hold. Raises InvalidInput, BadReason, NotAllowed.
     """
-    _may_begin(wish, user)
+    _may_begin(wish, user, actor)
     now = now or clock_now()
     _check(wish, now)
     if told := _told_before(wish):
@@ -143,11 +146,16 @@ def ask(
     return row
 
 
-def _may_begin(wish: Wish, user: AbstractBaseUser | None) -> None:
+def _may_begin(wish: Wish, user: AbstractBaseUser | None, actor: Actor) -> None:
     if user is not None:
         require(user, Can.INTERCEPT)
-    elif wish.source != Source.FEED:
+    elif wish.source != Source.FEED and not _is_command(actor):
         raise NotAllowed(what=Can.INTERCEPT.label)
+
+
+def _is_command(actor: Actor) -> bool:
+    """Whether somebody at the machine's own command line acts, without a name among ours."""
+    return actor.kind is ActorKind.JOB and actor.id.partition(":")[0] == COMMAND
 
 
 def _check(wish: Wish, now: datetime) -> None:
@@ -319,13 +327,19 @@ def lift(
 def ask_end(
     interception_id: int,
     *,
-    user: AbstractBaseUser,
+    user: AbstractBaseUser | None,
     actor: Actor,
     reason: str,
     now: datetime | None = None,
 ) -> Interception:
-    """Ask the CEO to end it. Right: INTERCEPT. Asked for already: nothing changes."""
-    require(user, Can.INTERCEPT)
+    """Ask the CEO to end it. Right: INTERCEPT; the command line may ask, too.
+
+    Asked for already: nothing changes.
+    """
+    if user is not None:
+        require(user, Can.INTERCEPT)
+    elif not _is_command(actor):
+        raise NotAllowed(what=Can.INTERCEPT.label)
     reason = _reason(reason)
     with transaction.atomic():
         row = _locked(interception_id)
