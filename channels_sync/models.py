@@ -13,6 +13,7 @@ from channels_sync.contracts import ShopAccess
 from ordercenter.catalog.models import Channel, Listing, Shop
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.sealing import seal, unseal
+from ordercenter.orders.models import Interception
 
 SECRET_PURPOSE = "shop-credential"  # noqa: S105 - what the key is bound to, no secret
 TOKENS: Final = ("app_secret", "access_token", "refresh_token", "old_app_secret")
@@ -606,3 +607,83 @@ class MergeGroup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.shop_id} {self.order_ids}"
+
+
+class WarningFeed(models.Model):
+    """Somebody outside who warns: of the weather, of a supplier, of a carrier.
+
+    Its secret is sealed and proves what is pushed; a file needs none.
+    """
+
+    class Kind(models.TextChoices):
+        WEATHER = "weather", _("天气")
+        SUPPLIER = "supplier", _("供应商")
+        LOGISTICS = "logistics", _("物流")
+
+    class Policy(models.TextChoices):
+        PROPOSE = "propose", _("只提议，由人确认")
+        START = "start", _("界限以内自动拦截")
+
+    code = models.SlugField(_("编码"), max_length=32, unique=True)
+    name = models.CharField(_("名称"), max_length=60)
+    kind = models.CharField(_("种类"), max_length=10, choices=Kind)
+    policy = models.CharField(_("处理"), max_length=8, choices=Policy, default=Policy.PROPOSE)
+    least_level = models.PositiveSmallIntegerField(_("最低级别"), default=3)
+    """1 blue, 2 yellow, 3 orange, 4 red; what is below is only written down."""
+    sealed = models.BinaryField(_("密钥"), editable=False, default=b"")
+    is_active = models.BooleanField(_("启用"), default=True)
+    heard_at = models.DateTimeField(_("上次收到"), null=True)
+
+    class Meta:
+        verbose_name = _("预警来源")
+        verbose_name_plural = _("预警来源")
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FeedWarning(models.Model):
+    """One warning as its feed told it, and what was made of it. Told twice it is one row."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("未到开始时间")
+        HEARD = "heard", _("处理中")
+        ASKED = "asked", _("待人确认")
+        STARTED = "started", _("已拦截")
+        NOTED = "noted", _("仅记录")
+        FAILED = "failed", _("无法处理")
+        ENDED = "ended", _("已结束")
+
+    feed = models.ForeignKey(WarningFeed, models.PROTECT, related_name="warnings")
+    key = models.CharField(_("预警编号"), max_length=64)
+    level = models.PositiveSmallIntegerField(_("级别"))
+    words = models.CharField(_("内容"), max_length=300)
+    body = models.JSONField(_("范围"), default=dict)
+    """``places``, ``skus`` and ``carriers`` as the feed names them."""
+    starts_at = models.DateTimeField(_("开始"), null=True)
+    ends_at = models.DateTimeField(_("结束"), null=True)
+    state = models.CharField(_("状态"), max_length=8, choices=State, default=State.HEARD)
+    note = models.CharField(_("说明"), max_length=300, default="")
+    interception = models.ForeignKey(
+        Interception, models.PROTECT, null=True, related_name="+", verbose_name=_("拦截指令")
+    )
+    heard_at = models.DateTimeField(_("收到时间"))
+
+    class Meta:
+        verbose_name = _("外部预警")
+        verbose_name_plural = _("外部预警")
+        constraints = [
+            models.UniqueConstraint(fields=["feed", "key"], name="warning_told_once"),
+        ]
+        indexes = [
+            models.Index(fields=["-heard_at"], name="warning_recent"),
+            models.Index(
+                fields=["starts_at"],
+                name="warning_due",
+                condition=Q(state__in=["waiting", "heard"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.feed_id} {self.key}"

@@ -34,19 +34,22 @@ from channels_sync.contracts import (
     WebhookRequest,
 )
 from channels_sync.field_maps import map_at_the_door
-from channels_sync.models import InboxMessage, ShopCredential, SyncCursor
+from channels_sync.models import InboxMessage, ShopCredential, SyncCursor, WarningFeed
 from fulfillment.carriers import CARRIERS
 from fulfillment.carriers.account import speaking
 from fulfillment.contracts import BadPush, CarrierPush
 from fulfillment.models import CarrierAccount
 from ordercenter.catalog.models import Shop
 from ordercenter.core.clock import now as clock_now
+from ordercenter.core.errors import OrderCenterError
+from ordercenter.pipeline.interception import feeds
 from ordercenter.pipeline.tally import DOORS
 
 MAX_BODY: Final = 2 * 1024 * 1024
 PUSH_STAMP: Final = timedelta(seconds=5)
 LONG_AGO: Final = timedelta(days=1)
 """A push of something older is most likely a recording played again."""
+WARNING_TYPES: Final = frozenset({"application/json"})
 SCAN_TYPES: Final = frozenset(
     {"application/json", "application/x-www-form-urlencoded", "text/xml", "application/xml", ""}
 )
@@ -214,3 +217,35 @@ def _take_scans(request: HttpRequest, carrier: str, token: str) -> HttpResponse:
         DOORS.count("played again", carrier)
     answer = line.acknowledge_push(push)
     return HttpResponse(answer.body, status=answer.status, content_type=answer.content_type)
+
+
+@csrf_exempt
+@no_append_slash
+@require_POST
+def feed_hook(request: HttpRequest, code: str) -> HttpResponse:
+    """One warning feed's push: signed, lately, and small."""
+    try:
+        return _take_warnings(request, code)
+    except _Refused as refusal:
+        return refusal.answer
+
+
+def _take_warnings(request: HttpRequest, code: str) -> HttpResponse:
+    feed = WarningFeed.objects.filter(code=code, is_active=True).first()
+    if feed is None:
+        raise Http404
+    body = _body(request, WARNING_TYPES)
+    now = clock_now()
+    try:
+        feeds.verify(
+            feed, stamp=request.headers.get("X-Feed-Timestamp", ""),
+            signature=request.headers.get("X-Feed-Signature", ""), body=body, now=now,
+        )  # fmt: skip
+    except feeds.BadFeedPush as reason:
+        DOORS.count("not authentic", code)
+        raise _bad_signature() from reason
+    try:
+        heard = feeds.hear_json(feed, body, now=now)
+    except OrderCenterError as reason:
+        raise _Refused(int(reason.http_status), reason.code, str(reason)) from reason
+    return JsonResponse({"heard": heard.counts})

@@ -37,6 +37,7 @@ JOBS: Final = (
     Job("safety-stock", "ordercenter.pipeline.tasks.compute_buffers", 10),
     Job("tell-figures-again", "ordercenter.pipeline.tasks.tell_figures_again", 10),
     Job("escalate", "ordercenter.pipeline.tasks.escalate", 1),
+    Job("warning-feeds", "ordercenter.pipeline.tasks.hear_feeds", 1),
     Job("low-stock", "ordercenter.pipeline.tasks.tell_low_stock", 30),
     Job("backtests", "ordercenter.pipeline.tasks.run_waiting_backtests", 1),
     Job("expire-holds", "ordercenter.pipeline.tasks.expire_holds", 1),

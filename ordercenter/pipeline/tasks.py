@@ -22,6 +22,7 @@ from ordercenter.pipeline import (
     stock_watch,
     tokens,
 )
+from ordercenter.pipeline.interception import feeds
 
 P = ParamSpec("P")
 logger = logging.getLogger(__name__)
@@ -128,3 +129,9 @@ def run_backtest(pk: int) -> str:
 @plainly
 def run_waiting_backtests() -> str:
     return backtests.run_waiting()
+
+
+@plainly
+def hear_feeds() -> str:
+    """Files of the warning feeds, and warnings that begin or end by themselves."""
+    return f"{feeds.read_folders()}; {feeds.hear_again()}"
