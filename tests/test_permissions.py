@@ -22,7 +22,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from channels_sync.models import Backfill, CarrierCode, FeedCursor
+from channels_sync.models import Backfill, CarrierCode, FeedCursor, WarningFeed
 from fulfillment.carriers.account import seal_secrets
 from fulfillment.models import Parcel, Stage, StageTask
 from inventory.models import (
@@ -42,7 +42,7 @@ from inventory.models import (
 from ordercenter.audit.models import Action, AuditRecord
 from ordercenter.catalog.models import Bundle
 from ordercenter.core.policy import Role
-from ordercenter.orders.models import InterceptionPolicy, OrderHold, SalesOrder
+from ordercenter.orders.models import Interception, InterceptionPolicy, OrderHold, SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus, Tier
 from tests import factories as make
 
@@ -63,6 +63,8 @@ STOCK_SEERS: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 IT: Final = {Role.IT}
 SHORTAGE: Final = SUPERVISORS | {Role.CLERK, Role.REVIEWER}
 STOCK: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
+INTERCEPTORS: Final = SUPERVISORS | {Role.CEO}
+STOP_READERS: Final = SEERS | {Role.PICKER, Role.PACKER}
 WORKERS: Final = SUPERVISORS | {Role.CLERK, Role.FINANCE, Role.PICKER, Role.PACKER}
 
 Answers = Mapping[str, int]
@@ -167,6 +169,14 @@ def to_a_line(verb: str, expected: Answers, **more: str) -> Door:
         return facts
 
     return Door(verb, expected, fixed("/shops/own-shop/act/"), "post", data)
+
+
+def to_the_feed(verb: str, expected: Answers, **more: str) -> Door:
+    """One thing done to the warning feed, as its page would post it."""
+    return Door(
+        verb, expected, fixed("/intercept/feeds/cma/act/"), "post",
+        lambda _w: {"verb": verb, **more},
+    )  # fmt: skip
 
 
 def code_of(world: World) -> str:
@@ -418,6 +428,63 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             "post",
             lambda w: {"verb": "wait", "version": w.foreign.version},
         ),
+    ),
+    "intercept/": (
+        Door("box", answers(STOP_READERS), fixed("/intercept/")),
+        Door("with a command", answers(STOP_READERS), fixed("/intercept/?q=江苏停发")),
+        Door("running", answers(STOP_READERS), fixed("/intercept/?fragment=1")),
+    ),
+    "intercept/parse/": (
+        Door("read", answers(INTERCEPTORS), fixed("/intercept/parse/?q=江苏停发")),
+    ),
+    "intercept/start/": (
+        Door("get", all_alike(405), fixed("/intercept/start/")),
+        Door("nothing seen", answers(INTERCEPTORS, yes=422), fixed("/intercept/start/"), "post"),
+    ),
+    "intercept/banner/": (Door("lines", answers(STOP_READERS), fixed("/intercept/banner/")),),
+    "intercept/history/": (Door("over", answers(SEERS), fixed("/intercept/history/")),),
+    "intercept/policy/": (
+        Door("limits", answers(INTERCEPTORS), fixed("/intercept/policy/")),
+        Door(
+            "change",
+            answers({Role.CEO}, yes=302),
+            fixed("/intercept/policy/"),
+            "post",
+            lambda _w: {"most_orders": "1", "most_value": "1", "call_back_hours": "0",
+                        "reason": "旺季收紧界限"},
+        ),
+    ),
+    "intercept/feeds/": (
+        Door("list", answers(INTERCEPTORS | IT), fixed("/intercept/feeds/")),
+        Door("make", answers(IT), fixed("/intercept/feeds/"), "post",
+             lambda _w: {"code": "new", "name": "气象台", "kind": "weather"}),
+    ),
+    "intercept/feeds/<slug:code>/act/": (
+        Door("get", all_alike(405), fixed("/intercept/feeds/cma/act/")),
+        to_the_feed("rotate", answers(IT)),
+        to_the_feed("switch", answers(IT, yes=302), to="off"),
+        to_the_feed("decide", answers({Role.CEO}, yes=302), policy="start", level="4"),
+        to_the_feed("upload", answers(INTERCEPTORS, yes=422)),
+        to_the_feed("no such verb", answers(INTERCEPTORS | IT, yes=404)),
+    ),
+    "intercept/<int:pk>/": (
+        Door("one", answers(SEERS), lambda w: f"/intercept/{w.stop.pk}/?place=held"),
+        Door("none", answers(SEERS, yes=404), fixed("/intercept/0/")),
+    ),
+    "intercept/<int:pk>/act/": (
+        Door("get", all_alike(405), lambda w: f"/intercept/{w.stop.pk}/act/"),
+        Door("refuse", answers(INTERCEPTORS, yes=302), lambda w: f"/intercept/{w.stop.pk}/act/",
+             "post", lambda _w: {"verb": "refuse", "reason": "天气已经转好"}),
+        Door("no such verb", answers(INTERCEPTORS, yes=404),
+             lambda w: f"/intercept/{w.stop.pk}/act/", "post"),
+    ),
+    "intercept/<int:pk>/orders.csv": (
+        Door("report", answers(SEERS), lambda w: f"/intercept/{w.stop.pk}/orders.csv"),
+    ),
+    "intercept/<int:pk>/<str:number>/": (
+        Door("in scope", answers(SEERS), lambda w: f"/intercept/{w.stop.pk}/{w.held.number}/"),
+        Door("out of scope", answers(OFFICE, clerk=404),
+             lambda w: f"/intercept/{w.stop.pk}/{w.foreign.number}/"),
     ),
     "listings/": (
         Door("queue", answers(HEALTH), fixed("/listings/")),
@@ -815,6 +882,20 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             "few left", answers(STOCK_SEERS, anon=401), lambda w: f"/api/window/{w.shop.code}/"
         ),
     ),
+    "api/interceptions/": (
+        Door("list", answers(SEERS, anon=401), fixed("/api/interceptions/")),
+        Door("nothing said", answers(INTERCEPTORS, yes=422, anon=401),
+             fixed("/api/interceptions/"), "post", lambda _w: {}, AS_JSON),
+    ),
+    "api/interceptions/<int:pk>/": (
+        Door("one", answers(SEERS, anon=401), lambda w: f"/api/interceptions/{w.stop.pk}/"),
+    ),
+    "api/interceptions/<int:pk>/lift/": (
+        Door("get", answers(SEERS, yes=405, anon=401),
+             lambda w: f"/api/interceptions/{w.stop.pk}/lift/"),
+        Door("no reason", answers(INTERCEPTORS, yes=422, anon=401),
+             lambda w: f"/api/interceptions/{w.stop.pk}/lift/", "post", lambda _w: {}, AS_JSON),
+    ),
     "api/orders/<slug:number>/": (
         Door("in scope", answers(SEERS, anon=401), lambda w: f"/api/orders/{w.held.number}/"),
         Door(
@@ -827,6 +908,11 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         Door("nothing there", answers(SEERS, yes=404, anon=401), fixed("/api/stock/reserve/")),
         Door("nothing to send", answers(SEERS, yes=404, anon=401), fixed("/api/simulate/"), "post",
              extra=AS_JSON),
+    ),
+    "hooks/feeds/<slug:code>/": (
+        Door("unsigned", all_alike(401), fixed("/hooks/feeds/cma/"), "post", extra=AS_JSON),
+        Door("no such feed", all_alike(404), fixed("/hooks/feeds/none/"), "post"),
+        Door("get", all_alike(405), fixed("/hooks/feeds/cma/")),
     ),
     # Platforms and carriers prove themselves by signature; a session opens nothing there.
     "hooks/<slug:channel>/<slug:shop_code>/": (
@@ -1184,6 +1270,11 @@ def world() -> World:
     things |= held_orders(shop, users)
     things |= warehouse_work(shop, warehouse)
     things |= warehouse_papers(warehouse)
+    things["stop"] = Interception.objects.create(
+        text="江苏停发", condition={"places": [["江苏省", "", ""]]}, words="江苏省暂停发货",
+        reason="台风预警，暂停发货", state="asked", asked_by="person:0", asked_at=now,
+    )  # fmt: skip
+    things["feed"] = WarningFeed.objects.create(code="cma", name="气象台", kind="weather")
     things["dead"] = make.InboxMessageFactory.create(shop=shop, state="dead", error="坏了")
     things["letter"] = make.OutboundMessageFactory.create(
         shop=shop, order_id=things["held"].pk, state="dead", error="订单已退款"

@@ -47,6 +47,7 @@ class Place:
 # name of the page, label, icon of the admin theme, who has something to do there
 _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("wall", _("审核墙"), "gpp_maybe", (Can.VIEW_ORDERS,)),
+    ("intercepts", _("拦截"), "front_hand", (Can.INTERCEPT,)),
     ("work", _("我的任务"), "task_alt", ()),
     ("shortages", _("缺货"), "production_quantity_limits", (Can.WORK_SHORTAGE,)),
     ("addresses", _("改地址"), "edit_location", (Can.EDIT_RECEIVER,)),

@@ -9,6 +9,7 @@ from django.template import Context
 from django.utils import timezone
 
 from ordercenter.console.navigation import Place, desk, places
+from ordercenter.console.stops import banner
 from ordercenter.console.words import age_in_words, color, money, plain, span_in_words
 from ordercenter.core.masking import mask_numbers
 
@@ -49,6 +50,13 @@ def no_numbers(text: str) -> str:
 @register.simple_tag(takes_context=True)
 def my_places(context: Context) -> list[Place]:
     return places(context["request"])
+
+
+@register.inclusion_tag("console/intercept/parts/banner_place.html")
+def stops_banner() -> dict[str, Any]:
+    """What is stopped just now, kept up to date by itself; nothing where nothing is."""
+    lines, more = banner()
+    return {"lines": lines, "more": more}
 
 
 @register.simple_tag(takes_context=True)
