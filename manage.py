@@ -19,6 +19,7 @@ WITHOUT_DATABASE: Final = frozenset(
         "parse_address",
         "read_payload",
         "read_trace",
+        "verify_proof",
         "version",
     }
 )

@@ -1,5 +1,6 @@
 """Tasks, parcels, waybills and stops: each write one verb, under the caller's order lock."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,9 @@ DEFAULT_MINUTES: Final = {
     Stage.PUT_BACK: 240,
 }
 """The clocks of the requirements (Q133 to Q137); ``StageClock`` rows override them."""
+BEFORE_HAND_OVER: Final = frozenset(
+    {Parcel.State.PLANNED, Parcel.State.PICKED, Parcel.State.PACKED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,54 +174,90 @@ class Stopped:
 
 
 @transaction.atomic
+def stop_many(
+    reasons: Mapping[int, str], *, by: str, now: datetime | None = None, final: bool
+) -> dict[int, Stopped]:
+    """Stop what has not left of these orders' parcels, each order for its reason; say so for
+    what has. Return what it came to by order. The order rows are locked by the caller.
+
+    Before hand-over nothing can go wrong any more: labels are void at once and the goods that
+    were picked get a task to be put back. ``final``: the parcels are taken apart for good;
+    otherwise they only stand still until the holds are closed, and keep their labels.
+    """
+    now = now or clock_now()
+    gone = [Parcel.State.CANCELED, Parcel.State.STOPPED]
+    parcels = _parcels(reasons, but=gone)
+    early = [parcel for parcel in parcels if parcel.state in BEFORE_HAND_OVER]
+    late = [parcel for parcel in parcels if parcel.state not in BEFORE_HAND_OVER]
+    _write_stops(parcels, reasons, by=by, now=now)
+    if final:
+        _take_apart(early, reasons, now=now)
+    cases = sorted({parcel.order_id for parcel in late})
+    open_tasks(
+        [TaskRequest(pk, Stage.AFTER_SALES, f"{reasons[pk]}：包裹已发出") for pk in cases], now=now
+    )
+    stopped, missed = (Counter(parcel.order_id for parcel in some) for some in (early, late))
+    return {pk: Stopped(stopped[pk], missed[pk]) for pk in reasons}
+
+
 def stop_parcels(
     order_id: int, *, reason: str, by: str, now: datetime | None = None, final: bool
 ) -> Stopped:
-    """Stop what has not left yet; say so for what has. The order row is locked by the caller.
-
-    Before hand-over nothing can go wrong any more: labels are void at once and the goods that
-    were picked get a task to be put back. ``final``: the order is canceled; otherwise the
-    parcel only stands still until its holds are closed, and keeps its label.
-    """
-    now = now or clock_now()
-    parcels = list(
-        Parcel.objects.filter(order_id=order_id)
-        .exclude(state__in=[Parcel.State.CANCELED, Parcel.State.STOPPED])
-        .order_by("pk")
-        .select_for_update()
-    )
-    late = [p for p in parcels if p.state in {Parcel.State.SHIPPED, Parcel.State.SIGNED}]
-    early = [p for p in parcels if p not in late]
-    stops = []
-    for parcel in early:
-        touched = parcel.state in {Parcel.State.PICKED, Parcel.State.PACKED}
-        where = ParcelStop.Where.BENCH if touched else ParcelStop.Where.BEFORE_PICK
-        stops.append(_stop(parcel, reason, where, ParcelStop.Outcome.STOPPED, by=by, now=now))
-        if final:
-            _take_apart(parcel, touched=touched, reason=reason, now=now)
-    gone, missed = ParcelStop.Where.CARRIER, ParcelStop.Outcome.TOO_LATE
-    stops += [_stop(p, reason, gone, missed, by=by, now=now) for p in late]
-    ParcelStop.objects.bulk_create(stops)
-    if late:
-        open_tasks([TaskRequest(order_id, Stage.AFTER_SALES, f"{reason}：包裹已发出")], now=now)
-    return Stopped(len(early), len(late))
+    """``stop_many`` of one order."""
+    return stop_many({order_id: reason}, by=by, now=now, final=final)[order_id]
 
 
 @transaction.atomic
 def take_apart(reasons: Mapping[int, str], *, by: str, now: datetime | None = None) -> int:
     """Take apart what has not left of these orders' parcels, each for its reason: they are to be
-    planned anew. Return how many.
+    planned anew. Return how many. What has left is nobody's concern here.
 
-    Set-wise, and else like ``stop_parcels`` for good. The order rows are locked by the caller.
+    The order rows are locked by the caller.
     """
     now = now or clock_now()
-    early = [Parcel.State.PLANNED, Parcel.State.PICKED, Parcel.State.PACKED]
-    parcels = list(
-        Parcel.objects.filter(order_id__in=reasons, state__in=early)
+    parcels = _parcels(reasons, but=set(Parcel.State) - BEFORE_HAND_OVER)
+    _write_stops(parcels, reasons, by=by, now=now)
+    _take_apart(parcels, reasons, now=now)
+    return len(parcels)
+
+
+def _parcels(order_ids: Iterable[int], *, but: Iterable[Parcel.State]) -> list[Parcel]:
+    return list(
+        Parcel.objects.filter(order_id__in=list(order_ids)).exclude(state__in=list(but))
         .order_by("pk").select_for_update()
     )  # fmt: skip
-    touched = [p for p in parcels if p.state != Parcel.State.PLANNED]
+
+
+def _write_stops(
+    parcels: Sequence[Parcel], reasons: Mapping[int, str], *, by: str, now: datetime
+) -> None:
+    """Where each parcel was caught, or that it had left."""
+    places, outcomes = ParcelStop.Where, ParcelStop.Outcome
+    found = {
+        Parcel.State.PLANNED: (places.BEFORE_PICK, outcomes.STOPPED),
+        Parcel.State.PICKED: (places.BENCH, outcomes.STOPPED),
+        Parcel.State.PACKED: (places.BENCH, outcomes.STOPPED),
+        Parcel.State.SHIPPED: (places.CARRIER, outcomes.TOO_LATE),
+        Parcel.State.SIGNED: (places.CARRIER, outcomes.TOO_LATE),
+    }
+    stops = []
+    for parcel in parcels:
+        where, outcome = found[Parcel.State(parcel.state)]
+        stops.append(
+            ParcelStop(
+                parcel=parcel, reason=reasons[parcel.order_id][:300], where=where,
+                outcome=outcome, asked_by=by[:150], asked_at=now, done_at=now,
+            )
+        )  # fmt: skip
+    ParcelStop.objects.bulk_create(stops)
+
+
+def _take_apart(parcels: Sequence[Parcel], reasons: Mapping[int, str], *, now: datetime) -> None:
+    """End these parcels: labels void, tasks withdrawn, what was picked to be put back."""
+    if not parcels:
+        return
     ids = [parcel.pk for parcel in parcels]
+    touched = [parcel for parcel in parcels if parcel.state != Parcel.State.PLANNED]
     Parcel.objects.filter(pk__in=ids).update(state=Parcel.State.CANCELED)
     Parcel.objects.filter(pk__in=[p.pk for p in touched]).update(state=Parcel.State.STOPPED)
     Waybill.objects.filter(
@@ -226,12 +266,6 @@ def take_apart(reasons: Mapping[int, str], *, by: str, now: datetime | None = No
     StageTask.objects.filter(parcel__in=ids, state=StageTask.State.OPEN).update(
         state=StageTask.State.WITHDRAWN, done_at=now, done_by="system"
     )
-    places, done = ParcelStop.Where, ParcelStop.Outcome.STOPPED
-    ParcelStop.objects.bulk_create(
-        _stop(p, reasons[p.order_id], places.BENCH if p in touched else places.BEFORE_PICK, done,
-              by=by, now=now)
-        for p in parcels
-    )  # fmt: skip
     open_tasks(
         [
             TaskRequest(p.order_id, Stage.PUT_BACK, reasons[p.order_id], 0, p.warehouse_id, p.pk)
@@ -239,42 +273,6 @@ def take_apart(reasons: Mapping[int, str], *, by: str, now: datetime | None = No
         ],
         now=now,
     )
-    return len(parcels)
-
-
-def _stop(
-    parcel: Parcel,
-    reason: str,
-    where: ParcelStop.Where,
-    outcome: ParcelStop.Outcome,
-    *,
-    by: str,
-    now: datetime,
-) -> ParcelStop:
-    return ParcelStop(
-        parcel=parcel, reason=reason[:300], where=where, outcome=outcome, asked_by=by[:150],
-        asked_at=now, done_at=now,
-    )  # fmt: skip
-
-
-def _take_apart(parcel: Parcel, *, touched: bool, reason: str, now: datetime) -> None:
-    parcel.state = Parcel.State.STOPPED if touched else Parcel.State.CANCELED
-    parcel.save(update_fields=["state"])
-    Waybill.objects.filter(
-        parcel=parcel, state__in=[Waybill.State.INTENT, Waybill.State.LIVE]
-    ).update(state=Waybill.State.VOID, voided_at=now)
-    StageTask.objects.filter(parcel=parcel, state=StageTask.State.OPEN).update(
-        state=StageTask.State.WITHDRAWN, done_at=now, done_by="system"
-    )
-    if touched:
-        open_tasks(
-            [
-                TaskRequest(
-                    parcel.order_id, Stage.PUT_BACK, reason, 0, parcel.warehouse_id, parcel.pk
-                )
-            ],
-            now=now,
-        )
 
 
 def parcel_lines(parcel_id: int) -> list[ParcelLine]:

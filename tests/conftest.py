@@ -12,6 +12,7 @@ from django.db import connections, transaction
 from django.db.backends.postgresql.operations import DatabaseOperations
 from psycopg import sql
 
+from ordercenter.audit import seals
 from ordercenter.catalog import gifts
 from ordercenter.pipeline import publishing
 from ordercenter.run.database import NotReady, ensure_database, is_embedded, leave_database
@@ -45,6 +46,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests come last: the browser's event loop runs on in its thread, and no test
     after it could start one of its own."""
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _seals_of_tests_apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests seal is not published beside the seals of the installation."""
+    folder = tmp_path_factory.mktemp("seals")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(seals, "seals_folder", lambda: folder)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,9 @@ from inventory.models import (
     Transfer,
 )
 from ordercenter.audit.models import Action, AuditRecord
+from ordercenter.audit.services import record
 from ordercenter.catalog.models import Bundle
+from ordercenter.core.actor import PIPELINE
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import Interception, InterceptionPolicy, OrderHold, SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus, Tier
@@ -65,6 +67,7 @@ SHORTAGE: Final = SUPERVISORS | {Role.CLERK, Role.REVIEWER}
 STOCK: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 INTERCEPTORS: Final = SUPERVISORS | {Role.CEO}
 STOP_READERS: Final = SEERS | {Role.PICKER, Role.PACKER}
+PROVERS: Final = SUPERVISORS | {Role.CEO}
 WORKERS: Final = SUPERVISORS | {Role.CLERK, Role.FINANCE, Role.PICKER, Role.PACKER}
 
 Answers = Mapping[str, int]
@@ -186,6 +189,13 @@ def code_of(world: World) -> str:
 
 def set_of_one() -> Bundle:
     return make.BundlePartFactory.create().bundle
+
+
+def on_record(order: SalesOrder) -> SalesOrder:
+    """The order with a record of its freeze, as the real path would have left it."""
+    with transaction.atomic():
+        record(Action.HOLD_OPENED, object_type="order", object_id=order.pk, actor=PIPELINE)
+    return order
 
 
 def fixed(path: str) -> Callable[[World], str]:
@@ -337,6 +347,30 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda w: f"/orders/{w.foreign.number}/memo/",
             "post",
             lambda w: {"version": w.foreign.version, "text": "送到前台"},
+        ),
+    ),
+    "orders/<str:number>/proof/": (
+        Door("get", all_alike(405), lambda w: f"/orders/{w.frozen.number}/proof/"),
+        Door(
+            "of a frozen order",
+            answers(PROVERS),
+            lambda w: f"/orders/{on_record(w.frozen).number}/proof/",
+            "post",
+            lambda _w: {"kind": "json"},
+        ),
+        Door(
+            "never frozen",
+            answers(PROVERS, yes=422),
+            lambda w: f"/orders/{w.held.number}/proof/",
+            "post",
+            lambda _w: {"kind": "json"},
+        ),
+        Door(
+            "no such kind",
+            answers(PROVERS, yes=404),
+            lambda w: f"/orders/{w.frozen.number}/proof/",
+            "post",
+            lambda _w: {"kind": "exe"},
         ),
     ),
     "orders/<str:number>/reveal/": (
@@ -758,6 +792,20 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             "label in another warehouse",
             answers(SUPERVISORS, yes=302, packer=404),
             lambda w: f"/work/parcels/{w.foreign_parcel.pk}/label/",
+            "post",
+        ),
+    ),
+    "work/parcels/<int:pk>/caught/": (
+        Door(
+            "no refund, nothing to catch",
+            answers(SUPERVISORS | {Role.PACKER}, yes=409),
+            lambda w: f"/work/parcels/{w.parcel.pk}/caught/",
+            "post",
+        ),
+        Door(
+            "in another warehouse",
+            answers(SUPERVISORS, yes=409, packer=404),
+            lambda w: f"/work/parcels/{w.foreign_parcel.pk}/caught/",
             "post",
         ),
     ),

@@ -1,7 +1,8 @@
 """The append-only, hash-linked record of every change.
 
 Names are copied in and nothing is a foreign key, so no deletion takes history with it.
-The database refuses UPDATE, DELETE and TRUNCATE (migration 0002).
+The database refuses UPDATE, DELETE and TRUNCATE (migrations 0002 and 0009), and the role the
+order center logs in with has no such right (``core.grants``).
 """
 
 from django.db import models
@@ -108,9 +109,14 @@ class AuditRecord(models.Model):
 
 
 class AuditLink(models.Model):
-    """The place of one record in the hash chain; written a moment after the record."""
+    """The place of one record in the chain of its stream; written a moment after the record.
+
+    ``seq`` counts all links 1..n. A stream is what records have in common that are of one type
+    of object; links made before there were streams have none and are one chain of their own.
+    """
 
     seq = models.BigIntegerField(_("序号"), primary_key=True)
+    stream = models.CharField(_("链"), max_length=32, default="", db_default="")
     record = models.OneToOneField(AuditRecord, models.PROTECT, verbose_name=_("审计记录"))
     previous_hash = models.BinaryField(_("前一哈希"), max_length=32)
     hash = models.BinaryField(_("哈希"), max_length=32)
@@ -118,6 +124,36 @@ class AuditLink(models.Model):
     class Meta:
         verbose_name = _("审计链")
         verbose_name_plural = _("审计链")
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "previous_hash"], name="chain_never_forks")
+        ]
+        indexes = [models.Index(fields=["stream", "-seq"], name="chain_head")]
 
     def __str__(self) -> str:
         return f"#{self.seq}"
+
+
+class AuditSeal(models.Model):
+    """The state of all chains at one moment, signed, and published outside the database.
+
+    It covers the links after the last one of the seal before: ``root`` is the root of the
+    Merkle tree over their hashes, ``heads`` the last hash of every stream.
+    """
+
+    number = models.PositiveIntegerField(_("序号"), primary_key=True)
+    first_seq = models.BigIntegerField(_("起"))
+    last_seq = models.BigIntegerField(_("止"))
+    root = models.CharField(_("根哈希"), max_length=64)
+    heads = models.JSONField(_("各链末端"))
+    previous_hash = models.CharField(_("前一封签"), max_length=64)
+    hash = models.CharField(_("封签"), max_length=64)
+    key = models.CharField(_("公钥"), max_length=64)
+    signature = models.CharField(_("签名"), max_length=128)
+    sealed_at = models.DateTimeField(_("时间"))
+
+    class Meta:
+        verbose_name = _("审计封签")
+        verbose_name_plural = _("审计封签")
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.hash[:12]}"

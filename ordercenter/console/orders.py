@@ -20,6 +20,7 @@ from ordercenter.console.reveal_forms import may_restrict, reveal_form
 from ordercenter.console.selectors import ORDER
 from ordercenter.console.shortage_facts import balance_of, promised_to
 from ordercenter.console.step_up import LoginTooOld, ask_again, require_fresh
+from ordercenter.console.timeline import timeline_of
 from ordercenter.console.told import memo_form, told_of
 from ordercenter.console.verbs import OF_CEO, number_in, read_decision, reason_of, verb_of
 from ordercenter.console.wall_next import address_of_next
@@ -29,7 +30,7 @@ from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import AnyUser, Can, allows
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus
-from ordercenter.pipeline import decisions, merging, telling
+from ordercenter.pipeline import approval_proof, decisions, merging, telling
 
 RECEIVER_FIELDS: Final = (
     ("name", _("收货人"), 64),
@@ -170,7 +171,7 @@ def _draw(
         "checks": selectors.checks_by_order([order.pk])[order.pk],
         "past_holds": OrderHold.objects.filter(order=order).exclude(released_at=None)[:50],
         "parcels": selectors.parcels_of(order.pk),
-        "log": selectors.timeline(order.pk) if allows(user, Can.READ_AUDIT) else None,
+        **_on_record(request, card.order),
         "receiver_fields": receiver_fields(request, card),
         "told": told_of(order.pk),
         "memo": memo_form(request, card.order),
@@ -182,6 +183,17 @@ def _draw(
         "gift": gift_desk(request, card.order),
     }
     return render(request, "console/order.html", context, status=int(status))
+
+
+def _on_record(request: HttpRequest, order: SalesOrder) -> dict[str, Any]:
+    """The time line, for who may read the audit, and whether a proof may be taken along."""
+    user = request.user
+    return {
+        "timeline": timeline_of(order.pk, wanted=request.GET.get("log", ""))
+        if allows(user, Can.READ_AUDIT)
+        else None,
+        "may_prove": allows(user, Can.EXPORT_PROOF) and approval_proof.was_frozen(order.pk),
+    }
 
 
 def _waiting(user: AnyUser, card: selectors.Card) -> dict[str, Any]:

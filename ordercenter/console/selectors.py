@@ -338,12 +338,6 @@ def since(order_id: int, version: int) -> list[Decided]:
     return [Decided(row.get_action_display(), row.actor_name, row.created_at) for row in rows]
 
 
-def timeline(order_id: int, *, limit: int = 200) -> list[AuditRecord]:
-    """Everything on record about one order, the latest first."""
-    rows = AuditRecord.objects.filter(object_type=ORDER, object_id=order_id)
-    return list(rows.order_by("-pk")[:limit])
-
-
 def parcels_of(order_id: int) -> list[Parcel]:
     """The parcels of an order with their goods, waybills, traces and stops."""
     return list(

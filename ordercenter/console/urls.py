@@ -17,6 +17,7 @@ from ordercenter.console import (
     listing_sheets,
     listings,
     orders,
+    proofs,
     reveals,
     shop_authorize,
     shop_setup,
@@ -51,6 +52,7 @@ urlpatterns = [
     path("orders/<str:number>/decide/", orders.decide, name="decide"),
     path("orders/<str:number>/receiver/", orders.edit_receiver, name="edit_receiver"),
     path("orders/<str:number>/memo/", orders.write_memo, name="write_memo"),
+    path("orders/<str:number>/proof/", proofs.export_proof, name="proof"),
     path("orders/<str:number>/reveal/", reveals.reveal, name="reveal"),
     path("orders/<str:number>/restrict/", reveals.restrict, name="restrict"),
     path("reveals/", reveals.reveals_page, name="reveals"),
@@ -117,6 +119,7 @@ urlpatterns = [
     path("work/<int:pk>/done/", work.finish, name="finish"),
     path("work/scan/", work.scan_page, name="scan"),
     path("work/parcels/<int:pk>/label/", work.label, name="label"),
+    path("work/parcels/<int:pk>/caught/", work.caught, name="caught"),
     path("work/parcels/<int:pk>/ship/", work.ship, name="ship"),
     path("shops/new/", shop_setup.new_page, name="shop_new"),
     # Whatever else is under shops/ is listed before: a code is any slug.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.db.models import Count, Q, QuerySet
@@ -26,7 +27,7 @@ from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now
 from ordercenter.core.errors import OrderCenterError
 from ordercenter.core.policy import Can, allows, roles_of
-from ordercenter.pipeline import stages
+from ordercenter.pipeline import catching, stages
 
 TASKS_A_PAGE: Final = 60
 LONGEST_CODE: Final = 64
@@ -207,6 +208,9 @@ def _scanned(text: str) -> str:
 def scan_page(request: HttpRequest) -> HttpResponse:
     """The packing bench: scan a parcel, see what goes in, or a stop nobody can overlook."""
     code = _scanned(request.GET.get("code", ""))
+    if "fragment" in request.GET:
+        found = stages.scan(code, user=me(request))
+        return render(request, "console/parts/halt.html", {"stopped": found.stopped})
     if not code:
         return render(request, "console/scan.html", {"back": request.path})
     return _draw_scan(request, code)
@@ -226,7 +230,9 @@ def _draw_scan(
     if found is None:
         return render(request, "console/scan.html", context, status=status)
     context |= {"scan": found, "parcel": found.parcel, "order": found.order}
+    context |= {"fragment": f"{reverse('scan')}?{urlencode({'code': code, 'fragment': 1})}"}
     if found.stopped:
+        context["to_catch"] = catching.can_be_caught(found)
         return render(request, "console/stop.html", context, status=status)
     if found.parcel:
         live = found.parcel.waybills.filter(state__in=[Waybill.State.INTENT, Waybill.State.LIVE])
@@ -253,6 +259,19 @@ def label(request: HttpRequest, pk: int) -> HttpResponse:
     except OrderCenterError as refusal:
         return _draw_scan(request, parcel.number, refusal=refusal)
     return HttpResponseRedirect(f"{reverse('scan')}?code={parcel.number}")
+
+
+@require_POST
+@page(Can.PACK)
+def caught(request: HttpRequest, pk: int) -> HttpResponse:
+    """The parcel of a refund is off the bench; pressed twice it is off the bench once."""
+    parcel = _parcel(request, pk)
+    try:
+        catching.catch_parcel(pk, user=me(request), actor=Actor.of(request))
+    except OrderCenterError as refusal:
+        return _draw_scan(request, parcel.number, refusal=refusal)
+    messages.success(request, _("%(number)s 已拦下，请放回货位") % {"number": parcel.number})
+    return HttpResponseRedirect(reverse("scan"))
 
 
 @require_POST

@@ -38,8 +38,13 @@ from typing import Any, Final
 import psycopg
 from psycopg import pq, sql
 
+from ordercenter.core.grants import grant_statement
+
 DATABASE: Final = "ordercenter"
 ROLE: Final = "ordercenter"
+"""Owns the tables; migrations, tests and rehearsals log in with it."""
+APP_ROLE: Final = "ordercenter_app"
+"""What the order center itself logs in with; owns nothing."""
 PORT: Final = 5432  # only names the socket file; no TCP port is opened
 OLDEST_MAJOR: Final = 15
 WAIT_SECONDS: Final = 120.0
@@ -76,7 +81,7 @@ class _Place:
 
 
 def connection_settings(data_dir: Path) -> dict[str, Any]:
-    """Return what Django's ``DATABASES`` needs to reach the server of ``data_dir``.
+    """Return what Django's ``DATABASES`` needs to reach the server of ``data_dir`` as its owner.
 
     Starts and creates nothing; the same folder gives the same answer in every process.
     """
@@ -269,6 +274,7 @@ def _nobody_in(path: Path) -> bool:
 def _bring_up(place: _Place) -> None:
     """Return once the server answers. Called under the start lock."""
     if _ping(place) == pq.Ping.OK:
+        _know_the_roles(place)
         return
     bin_dir = _binaries(place)
     if not (place.cluster / "PG_VERSION").exists():
@@ -416,17 +422,40 @@ def _locale_options(bin_dir: Path) -> list[str]:
     return ["--locale=C.UTF-8"]
 
 
+def _know_the_roles(place: _Place) -> None:
+    """A server that was started before there were two roles learns of the second one."""
+    if APP_ROLE in (place.cluster / "pg_ident.conf").read_text():
+        return
+    _write_configuration(place)
+    with _admin(place) as admin:
+        admin.execute("SELECT pg_reload_conf()")
+    _make_database(place)
+
+
+def _admin(place: _Place, database: str = "postgres") -> "psycopg.Connection[tuple[Any, ...]]":
+    return psycopg.connect(
+        host=str(place.socket_dir), port=PORT, user="postgres", dbname=database, autocommit=True
+    )
+
+
 def _make_database(place: _Place) -> None:
-    """Create the role and the database of the order center, where missing."""
-    with psycopg.connect(
-        host=str(place.socket_dir), port=PORT, user="postgres", dbname="postgres", autocommit=True
-    ) as admin:
-        role, database = sql.Identifier(ROLE), sql.Identifier(DATABASE)
-        if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone():
-            # CREATEDB: the tests make databases of their own beside this one.
-            admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(role))
+    """Create the roles and the database of the order center, where missing."""
+    # CREATEDB: the tests make databases of their own beside this one.
+    wanted = {ROLE: "LOGIN CREATEDB", APP_ROLE: "LOGIN"}
+    with _admin(place) as admin:
+        rows = admin.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [[*wanted]])
+        missing = set(wanted) - {name for (name,) in rows.fetchall()}
+        for role in sorted(missing):
+            make = sql.SQL("CREATE ROLE {} " + wanted[role]).format(sql.Identifier(role))
+            admin.execute(make)
         if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
-            admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, role))
+            names = (sql.Identifier(DATABASE), sql.Identifier(ROLE))
+            admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
+    if APP_ROLE in missing:
+        # Tables that are there already: later ones are seen to by each migration.
+        with _admin(place, DATABASE) as admin:
+            admin.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(ROLE)))
+            admin.execute(grant_statement(APP_ROLE).encode())
 
 
 # --- configuration ------------------------------------------------------------------------
@@ -472,7 +501,7 @@ def _write_configuration(place: _Place) -> None:
         pwd.getpwuid(os.geteuid()).pw_name,
         *([place.account.pw_name] if place.account else []),
     }
-    roles = (ROLE, "postgres")
+    roles = (ROLE, APP_ROLE, "postgres")
     _write(
         place,
         "pg_ident.conf",

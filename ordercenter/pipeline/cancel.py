@@ -34,10 +34,8 @@ def finish(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
     if not works:
         return
     ids = [work.id for work in works]
-    for work in works:
-        fulfillment.stop_parcels(
-            work.id, reason=work.reason or "订单已取消", by=actor.name, now=now, final=True
-        )
+    reasons = {work.id: work.reason or "订单已取消" for work in works}
+    fulfillment.stop_many(reasons, by=actor.name, now=now, final=True)
     inventory.release(ids, reason="canceled", actor=actor, now=now)
     promises.release(ids, reason="canceled", now=now)
     fulfillment.close_tasks(

@@ -14,8 +14,8 @@ from django.db.models import F, Q
 from fulfillment.models import StageTask
 from inventory import buffers
 from inventory import services as inventory
+from ordercenter.audit.chain import link_pending
 from ordercenter.audit.models import Action
-from ordercenter.audit.services import link_pending
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce

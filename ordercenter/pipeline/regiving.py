@@ -80,8 +80,7 @@ def rearrange(
             plan.give_in()
         todo = [*short, *(plan for plan in todo if plan not in short)]
         todo = [plan for plan in todo if plan.is_needed]
-    for plan in todo:
-        _unpack(plan.work, actor=actor, now=now)
+    _unpack([plan.work for plan in todo], actor=actor, now=now)
 
 
 def _lock_ahead(plans: Sequence[Plan], batch: Sequence[Work], sources: SourceMap) -> None:
@@ -153,9 +152,12 @@ def _request(plan: Plan, places: tuple[int, ...], expires_at: datetime | None) -
     )
 
 
-def _unpack(work: Work, *, actor: Actor, now: datetime) -> None:
-    """A parcel that was planned is planned anew, with what the order holds by now."""
-    if work.status is not OrderStatus.ROUTED:
+def _unpack(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
+    """Parcels that were planned are planned anew, with what their orders hold by now."""
+    routed = [work for work in works if work.status is OrderStatus.ROUTED]
+    if not routed:
         return
-    fulfillment.stop_parcels(work.id, reason=REASON, by=actor.name, now=now, final=True)
-    work.move(OrderStatus.CLEARED)
+    reasons = {work.id: REASON for work in routed}
+    fulfillment.stop_many(reasons, by=actor.name, now=now, final=True)
+    for work in routed:
+        work.move(OrderStatus.CLEARED)

@@ -42,6 +42,8 @@ JOBS: Final = (
     Job("backtests", "ordercenter.pipeline.tasks.run_waiting_backtests", 1),
     Job("expire-holds", "ordercenter.pipeline.tasks.expire_holds", 1),
     Job("prove-stock", "ordercenter.pipeline.tasks.prove_stock", 10),
+    Job("seal-audit", "ordercenter.pipeline.tasks.seal_audit", 10),
+    Job("verify-audit", "ordercenter.pipeline.tasks.verify_audit", 24 * 60),
 )
 
 

@@ -271,7 +271,8 @@ def scan(code: str, *, user: AbstractBaseUser) -> Scan:
     return Scan(parcel.order, parcel, task, bool(words), words)
 
 
-def _reachable(parcel_id: int, user: AbstractBaseUser) -> Parcel:
+def reachable(parcel_id: int, user: AbstractBaseUser) -> Parcel:
+    """A parcel the user may pack; what lies in other warehouses does not exist (NotFound)."""
     require(user, Can.PACK)
     parcels = Parcel.objects.filter(pk=parcel_id)
     if roles_of(user) <= SCOPED:
@@ -296,7 +297,7 @@ def request_label(
     carrier by our reference before anything is ordered again: one parcel, one bill. A number
     that arrives for an order stopped meanwhile is void at once and never printed.
     """
-    parcel = _reachable(parcel_id, user)
+    parcel = reachable(parcel_id, user)
     waybill = _intend(parcel, actor=actor)
     if waybill.state == Waybill.State.LIVE:
         return waybill
@@ -466,11 +467,13 @@ def ship_parcel(
     Raises OrderHeld when a stop came in between, InvalidInput when the label scanned is not
     this parcel's.
     """
-    parcel = _reachable(parcel_id, user)
+    parcel = reachable(parcel_id, user)
     order = _locked(parcel.order_id)
     parcel = Parcel.objects.select_for_update().get(pk=parcel.pk)
     waybill = Waybill.objects.filter(parcel=parcel, state=Waybill.State.LIVE).first()
     if waybill is None or waybill.number != tracking_number.strip():
+        if parcel.state not in {Parcel.State.SHIPPED, Parcel.State.SIGNED}:
+            _guard(order)  # a stop explains more than a label that is void because of it
         raise InvalidInput(what="扫描的面单与本包裹不符，请核对后重扫")
     if parcel.state in {Parcel.State.SHIPPED, Parcel.State.SIGNED}:
         return

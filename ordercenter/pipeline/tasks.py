@@ -10,6 +10,7 @@ from ordercenter.core.logs import plain_words
 from ordercenter.notices import services as notices
 from ordercenter.notices.senders import make_client
 from ordercenter.pipeline import (
+    auditing,
     backtests,
     completeness,
     couriers,
@@ -104,6 +105,16 @@ def find_merge_groups() -> str:
 def prove_stock() -> str:
     found = proof.prove_stock()
     return f"stock proven in {found.seconds} s, broken: {', '.join(found.broken) or 'nothing'}"
+
+
+@plainly
+def seal_audit() -> str:
+    return auditing.seal_audit()
+
+
+@plainly
+def verify_audit() -> str:
+    return auditing.verify_audit()
 
 
 @plainly

@@ -273,14 +273,16 @@ def follow_up(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
     if kept:
         inventory.keep(kept)
     _end_tasks(works, actor=actor, now=now)
+    stopped: dict[int, str] = {}
     for work in works:
-        if "receiver_sealed" in work.changes and work.status is S.ROUTED:
+        if work.status is not S.ROUTED:
+            continue
+        if "receiver_sealed" in work.changes:
             fulfillment.void_labels(work.id, now=now)
-        stopping = [d for d in work.opening.values() if d.kind in STOPPING]
-        if work.status is S.ROUTED and stopping:
-            fulfillment.stop_parcels(
-                work.id, reason=stopping[0].words, by=actor.name, now=now, final=False
-            )
+        if stopping := [d for d in work.opening.values() if d.kind in STOPPING]:
+            stopped[work.id] = stopping[0].words
+    if stopped:
+        fulfillment.stop_many(stopped, by=actor.name, now=now, final=False)
     cancel.finish([w for w in works if w.status is S.CANCELED and w.passed], actor=actor, now=now)
 
 

@@ -13,7 +13,7 @@ import django_stubs_ext
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
-from ordercenter.core.embedded import connection_settings
+from ordercenter.core.embedded import APP_ROLE, ROLE, connection_settings
 from ordercenter.core.secrets_file import load_or_create
 
 django_stubs_ext.monkeypatch()
@@ -87,8 +87,10 @@ def _process_name() -> str:
     return sys.argv[1] if name == "manage.py" and len(sys.argv) > 1 else name
 
 
-def database(url: str) -> dict[str, Any]:
-    found = database_from_url(url) if url else dict(connection_settings(DATA_DIR))
+def database(url: str, *, role: str) -> dict[str, Any]:
+    """The database of ``url``; without one the embedded server, reached as ``role``."""
+    embedded = {**connection_settings(DATA_DIR), "USER": role}
+    found = database_from_url(url) if url else embedded
     # A web process answers many requests at once; each would keep a connection of its own.
     pooled = _process_name() in WEB_SERVERS
     pool = {"pool": {"min_size": 1, "max_size": env_int("DB_POOL", 20, low=2), "timeout": 5}}
@@ -180,9 +182,14 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": database(env("DATABASE_URL"))}
+OWNERS: Final = frozenset({"migrate", "flush", "bench"})
+"""Commands that make or empty tables; everything else logs in as the application (ADR 0032)."""
+APP_DATABASE = database(env("DATABASE_URL"), role=APP_ROLE)
+OWNER_DATABASE = database(env("DATABASE_OWNER_URL") or env("DATABASE_URL"), role=ROLE)
+APP_DATABASE_ROLE: str = APP_DATABASE["USER"]
+DATABASES = {"default": OWNER_DATABASE if _process_name() in OWNERS else APP_DATABASE}
 if env("REPLICA_URL"):
-    DATABASES["replica"] = database(env("REPLICA_URL"))
+    DATABASES["replica"] = database(env("REPLICA_URL"), role=APP_ROLE)
 DATABASE_ROUTERS = ["ordercenter.core.replica.ReplicaRouter"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -286,7 +293,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["ordercenter.api.permissions.DenyAll"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["ordercenter.api.parsers.StrictJSONParser"],
     "EXCEPTION_HANDLER": "ordercenter.api.errors.handle",
     "DEFAULT_PAGINATION_CLASS": "ordercenter.api.pagination.Pages",
     "PAGE_SIZE": 50,

@@ -5,4 +5,6 @@ from ordercenter.settings.base import *  # noqa: F403
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 LOGGING["root"]["level"] = "WARNING"  # type: ignore[index]  # noqa: F405
 AXES_ENABLED = True
-DATABASES["default"]["CONN_MAX_AGE"] = 0  # noqa: F405
+# The tests make and empty databases of their own; what the application may not do is tried in
+# tests/audit/test_roles.py with a connection of its own.
+DATABASES["default"] = {**OWNER_DATABASE, "CONN_MAX_AGE": 0}  # noqa: F405

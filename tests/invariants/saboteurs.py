@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connection
 
 from channels_sync import services as channels
@@ -742,6 +743,11 @@ def a_constraint_is_dropped(world: World) -> Named:
     return "constraint", "never_oversold"
 
 
+def the_application_may_rewrite_the_trail(world: World) -> Named:
+    sql(f"GRANT UPDATE ON audit_auditrecord TO {settings.APP_DATABASE_ROLE}")
+    return "right", "UPDATE audit_auditrecord"
+
+
 def units_are_locked_for_nobody(world: World) -> Named:
     level = StockLevel.objects.first()
     assert level is not None
@@ -875,4 +881,5 @@ SABOTEURS: Final = (
     Saboteur("C1", a_listing_changes_without_a_version),
     Saboteur("W1", a_trigger_is_switched_off),
     Saboteur("W1", a_constraint_is_dropped),
+    Saboteur("W1", the_application_may_rewrite_the_trail),
 )

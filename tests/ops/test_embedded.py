@@ -13,6 +13,7 @@ import pytest
 
 from ordercenter.core import embedded
 from ordercenter.core.embedded import (
+    APP_ROLE,
     SOCKET_DIR_LIMIT,
     EmbeddedServerError,
     connection_settings,
@@ -231,3 +232,51 @@ def test_data_below_a_closed_folder_is_kept_where_the_account_can_reach_it(
         assert (inside / "pg/cluster").readlink().is_relative_to(elsewhere)
     finally:
         leave_server(inside)
+
+
+# --- two roles ----------------------------------------------------------------------------------
+
+
+def as_role(data_dir: Path, role: str, statement: str) -> object:
+    found = connection_settings(data_dir)
+    with psycopg.connect(
+        host=found["HOST"], port=found["PORT"], user=role, dbname=found["NAME"], autocommit=True
+    ) as connection:
+        cursor = connection.execute(statement.encode())
+        row = cursor.fetchone() if cursor.description else None
+    return row[0] if row else None
+
+
+def test_the_application_has_a_role_of_its_own_that_owns_nothing(data_dir: Path) -> None:
+    ensure_server(data_dir)
+    question = "SELECT rolcreatedb OR rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = %s"
+    assert as_role(data_dir, APP_ROLE, question.replace("%s", "current_user")) is False
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        as_role(data_dir, APP_ROLE, "CREATE TABLE mine (n int)")
+
+
+def test_a_running_server_from_before_there_were_two_roles_learns_of_the_second(
+    data_dir: Path,
+) -> None:
+    """Its tables are given to the application as well, all but what is append-only."""
+    ensure_server(data_dir)
+    tell(data_dir, "CREATE TABLE kept AS SELECT 7 AS n")
+    tell(data_dir, "CREATE TABLE audit_auditrecord AS SELECT 8 AS n")
+    as_role(data_dir, "postgres", f"DROP OWNED BY {APP_ROLE}")
+    as_role(data_dir, "postgres", f"DROP ROLE {APP_ROLE}")
+    names = data_dir / "pg/cluster/pg_ident.conf"
+    kept = [text for text in names.read_text().splitlines() if APP_ROLE not in text]
+    names.write_text("\n".join(kept) + "\n")
+    as_role(data_dir, "postgres", "SELECT pg_reload_conf()")
+    ensure_server(data_dir)
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            assert as_role(data_dir, APP_ROLE, "UPDATE kept SET n = 9 RETURNING n") == 9
+            break
+        except psycopg.OperationalError:  # the server reads its files a moment later
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert as_role(data_dir, APP_ROLE, "SELECT n FROM audit_auditrecord") == 8
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        as_role(data_dir, APP_ROLE, "UPDATE audit_auditrecord SET n = 9")

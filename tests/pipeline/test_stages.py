@@ -476,7 +476,7 @@ def test_what_was_stopped_after_the_label_does_not_leave(
     order = take_one(seller.shop, draft())
     waybill = print_label(order, boss)
     stop(order, boss)
-    with pytest.raises((OrderHeld, InvalidInput)):
+    with pytest.raises((OrderHeld, OrderCanceled)):
         hand_over(waybill.parcel, boss, waybill.number)
     assert not OutboundMessage.objects.exists()
     level = StockLevel.objects.get(virtual_warehouse=seller.near, sku=seller.skus["SOFA"])

@@ -5,6 +5,7 @@ from typing import Final
 
 from django.utils.translation import gettext_lazy as _
 
+from ordercenter.audit.verify import may_rewrite, owns_the_trail
 from ordercenter.core.actor import ActorKind
 from ordercenter.pipeline.invariants.shape import Invariant, Look, Row
 
@@ -67,6 +68,8 @@ TRIGGERS: Final = (
     ("audit_auditrecord", "append_only_truncate"),
     ("audit_auditlink", "append_only"),
     ("audit_auditlink", "append_only_truncate"),
+    ("audit_auditseal", "append_only"),
+    ("audit_auditseal", "append_only_truncate"),
     ("inventory_stockmovement", "append_only"),
     ("inventory_stockmovement", "append_only_truncate"),
     ("orders_salesorder", "guard_status"),
@@ -81,15 +84,15 @@ CONSTRAINTS: Final = (
     "movement_positive", "movement_moves", "order_once", "order_money_not_negative", "line_once",
     "hold_open_once", "hold_not_released_by_asker", "tier3_release_was_asked", "message_once",
     "message_state", "message_attempts", "tracking_number_once", "one_live_waybill",
-    "refund_once", "audit_version_once", "slices_fit", "stock_slice_once", "slice_unsold_fits",
-    "slice_ended_is_empty", "reservation_slice_units", "claw_back_positive",
+    "refund_once", "audit_version_once", "chain_never_forks", "slices_fit", "stock_slice_once",
+    "slice_unsold_fits", "slice_ended_is_empty", "reservation_slice_units", "claw_back_positive",
     "interception_told_once", "interception_not_approved_by_asker", "stop_of_interception_once",
 )  # fmt: skip
 """Names of constraints and unique indexes; conditions make some of them indexes only."""
 
 
 def fallen_walls(look: Look) -> Iterator[Row]:
-    """Triggers and constraints that are gone, switched off or never validated."""
+    """Triggers and constraints that are gone, switched off or never validated; rights come back."""
     look.cursor.execute(
         "SELECT tgrelid::regclass::text, tgname FROM pg_trigger "
         "WHERE NOT tgisinternal AND tgenabled IN ('O', 'A')"
@@ -107,6 +110,17 @@ def fallen_walls(look: Look) -> Iterator[Row]:
     for name in CONSTRAINTS:
         if name not in known:
             yield {"why": "约束缺失或未生效", "kind": "constraint", "id": name}
+    yield from _risen_rights()
+
+
+def _risen_rights() -> Iterator[Row]:
+    """Rights to rewrite what is append-only that the application's role has got back.
+
+    Where the application owns its tables (one role for all) there is nothing to get back.
+    """
+    if not owns_the_trail():
+        for table, verb in may_rewrite():
+            yield {"why": "应用角色可以改写只增表", "kind": "right", "id": f"{verb} {table}"}
 
 
 def differing_fields(look: Look) -> list[Row]:
@@ -121,5 +135,5 @@ INVARIANTS: Final = (
         also=differing_fields,
         params={"actors": [kind.value for kind in ActorKind]},
     ),
-    Invariant("W1", _("数据库自身的防线（触发器与约束）都在且生效"), also=fallen_walls),
+    Invariant("W1", _("数据库自身的防线（触发器、约束、应用权限）都在且生效"), also=fallen_walls),
 )

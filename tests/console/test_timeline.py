@@ -1,0 +1,104 @@
+"""The time line of an order: who did what, when and why, in sentences."""
+
+import pytest
+
+from ordercenter.audit.models import Action
+from ordercenter.audit.services import record
+from ordercenter.console.timeline import FIELDS, GROUPS, timeline_of
+from ordercenter.core.actor import Actor, ActorKind
+from ordercenter.core.policy import Role
+from ordercenter.orders.models import SalesOrder
+from tests.console.conftest import AsRole, decision, held_order
+from tests.factories import RefundRequestFactory, SalesOrderFactory
+
+pytestmark = pytest.mark.django_db
+BOSS = Actor(ActorKind.PERSON, "7", "李主管", "warehouse_supervisor", "r")
+JOB = Actor.job("pipeline")
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+def on_record(order: SalesOrder, action: Action, actor: Actor = BOSS, **more: object) -> None:
+    facts = {"change": {}, "reason": "", **more}
+    record(action, object_type="order", object_id=order.pk, actor=actor, **facts)  # type: ignore[arg-type]
+
+
+def test_every_entry_says_who_did_what_and_why_and_what_changed() -> None:
+    order = SalesOrderFactory.create()
+    on_record(
+        order, Action.HOLD_RELEASED, reason="已电话核实",
+        change={"status": ["reserved", "cleared", "routed"], "released": ["rule:velocity"],
+                "paid_amount": ["10.00", "12.00"], "receiver_sealed": "***", "tier": "2"},
+    )  # fmt: skip
+    ((day,), timeline) = (timeline_of(order.pk).days, timeline_of(order.pk))
+    (entry,) = day.entries
+    assert (entry.what, entry.who, entry.why) == ("解除挂起", "李主管", "已电话核实")
+    assert entry.changes == (
+        "状态：已占库存 → 审核通过 → 已分仓",
+        "解除：风控命中（velocity）",
+        "已付：10.00 → 12.00",
+        "收货人已变更（不显示内容）",
+        "判定级别：二级",
+    )
+    assert [choice.code for choice in timeline.choices] == ["", "decisions", "holds"]
+
+
+def test_the_latest_comes_first_and_a_kind_is_looked_at_alone() -> None:
+    order = SalesOrderFactory.create()
+    on_record(order, Action.ORDER_TAKEN, JOB, change={"status": [None, "received"]})
+    on_record(order, Action.PARCEL_SHIPPED, change={"status": ["routed", "shipped"]})
+    on_record(order, Action.HOLD_RETURNED, reason="补地址后再审")
+    (day,) = timeline_of(order.pk).days
+    assert [entry.what for entry in day.entries] == ["退回修改", "出库", "接收订单"]
+    assert day.entries[-1].who == "系统 pipeline"
+    (day,) = timeline_of(order.pk, wanted="goods").days
+    assert [entry.what for entry in day.entries] == ["出库"]
+    assert timeline_of(order.pk, wanted="nonsense").total == 3
+    assert len(timeline_of(order.pk, wanted="nonsense").days[0].entries) == 3
+
+
+def test_what_became_of_its_refunds_stands_in_the_line_too() -> None:
+    order = SalesOrderFactory.create()
+    request = RefundRequestFactory.create(order=order, shop=order.shop)
+    record(
+        Action.STOP_ANSWERED, object_type="refund", object_id=request.pk, actor=JOB,
+        change={"answer": ["", "stopped"], "version": "1"},
+    )  # fmt: skip
+    (day,) = timeline_of(order.pk).days
+    assert day.entries[0].changes == ("答复：stopped", "平台版本：1")
+
+
+def test_an_order_without_a_record_says_so(as_role: AsRole) -> None:
+    order = SalesOrderFactory.create()
+    assert timeline_of(order.pk).days == []
+    page = as_role(Role.CEO).get(f"/orders/{order.number}/").content.decode()
+    assert "没有记录" in page
+
+
+def test_a_long_story_is_cut_and_says_so() -> None:
+    order = SalesOrderFactory.create()
+    for _ in range(301):
+        on_record(order, Action.ORDER_UPDATED, JOB)
+    timeline = timeline_of(order.pk)
+    assert (timeline.total, timeline.has_more) == (300, True)
+
+
+def test_the_page_filters_and_shows_hostile_words_as_words(as_role: AsRole) -> None:
+    hold = held_order()
+    client = as_role(Role.WAREHOUSE_SUPERVISOR)
+    path = f"/orders/{hold.order.number}/"
+    client.post(f"{path}decide/", decision(hold, "release", reason=f"核实无误{HOSTILE}"))
+    page = client.get(path).content.decode()
+    assert "核实无误&lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert client.get(f"{path}?log=decisions").status_code == 200
+    assert client.get(f"{path}?log=<script>").status_code == 200
+    assert "全程记录" not in as_role(Role.REVIEWER).get(path).content.decode()
+
+
+def test_no_group_and_no_field_is_without_words() -> None:
+    for code, (label, actions) in GROUPS.items():
+        assert code
+        assert str(label)
+        assert actions <= set(Action)
+    assert all(str(label) for label in FIELDS.values())
