@@ -46,6 +46,7 @@ from ordercenter.core.actor import PIPELINE
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import Interception, InterceptionPolicy, OrderHold, SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus, Tier
+from risk.models import RuleList, RuleListEntry
 from tests import factories as make
 
 ANON: Final = "anon"
@@ -68,6 +69,7 @@ STOCK: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 INTERCEPTORS: Final = SUPERVISORS | {Role.CEO}
 STOP_READERS: Final = SEERS | {Role.PICKER, Role.PACKER}
 PROVERS: Final = SUPERVISORS | {Role.CEO}
+RULE_SEERS: Final = DECIDERS | {Role.IT}
 WORKERS: Final = SUPERVISORS | {Role.CLERK, Role.FINANCE, Role.PICKER, Role.PACKER}
 
 Answers = Mapping[str, int]
@@ -211,6 +213,11 @@ def to_a_paper(kind: str, verb: str, expected: Answers, **more: str) -> Door:
         return f"/stock/{page}/{world.things[kind].pk}/act/"
 
     return Door(f"{verb} {kind}", expected, path, "post", lambda _w: {"verb": verb, **more})
+
+
+def of_rules(page: str) -> Callable[[World], str]:
+    """A page of the draft set of rules."""
+    return lambda world: f"/rules/{world.rule_set.version}/{page}"
 
 
 AS_JSON: Final = {"content_type": "application/json"}
@@ -387,6 +394,100 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             "post",
             lambda _w: {"reason": "买家要求删除个人信息"},
         ),
+    ),
+    "rules/": (Door("live set", answers(RULE_SEERS), fixed("/rules/")),),
+    "rules/new/": (
+        Door("get", all_alike(405), fixed("/rules/new/")),
+        Door("draft", answers(SUPERVISORS, yes=302), fixed("/rules/new/"), "post"),
+        Door("of no set", answers(SUPERVISORS, yes=404), fixed("/rules/new/"), "post",
+             lambda _w: {"based_on": "987"}),
+    ),
+    "rules/import/": (
+        Door("page", answers(SUPERVISORS), fixed("/rules/import/")),
+        Door("no file", answers(SUPERVISORS, yes=422), fixed("/rules/import/"), "post"),
+        Door("nothing seen", answers(SUPERVISORS, yes=422), fixed("/rules/import/"), "post",
+             lambda _w: {"verb": "draft", "plan": "x"}),
+    ),
+    "rules/<int:version>/": (
+        Door("page", answers(RULE_SEERS), of_rules("")),
+        Door("no such set", answers(RULE_SEERS, yes=404), fixed("/rules/99999999999/")),
+    ),
+    "rules/<int:version>/rules.json": (
+        Door("file", answers(RULE_SEERS), of_rules("rules.json")),
+        Door("no such set", answers(RULE_SEERS, yes=404), fixed("/rules/987/rules.json")),
+    ),
+    "rules/<int:version>/return/": (
+        Door("get", all_alike(405), of_rules("return/")),
+        Door("a draft", answers(SUPERVISORS, yes=409), of_rules("return/"), "post"),
+    ),
+    "rules/<int:version>/edit/": (
+        Door("page", answers(SUPERVISORS), of_rules("edit/")),
+        Door("stale", answers(SUPERVISORS, yes=409), of_rules("edit/"), "post",
+             lambda _w: {"verb": "commit", "edits": "77"}),
+        Door("no such verb", answers(SUPERVISORS, yes=404), of_rules("edit/"), "post"),
+    ),
+    "rules/<int:version>/add/": (
+        Door("form", answers(SUPERVISORS), of_rules("add/")),
+        Door("empty", answers(SUPERVISORS, yes=422), of_rules("add/"), "post",
+             lambda _w: {"verb": "save", "edits": "0"}),
+    ),
+    "rules/<int:version>/edit/<str:code>/": (
+        Door("form", answers(SUPERVISORS), of_rules("edit/no_rule/")),
+        Door("no such verb", answers(SUPERVISORS, yes=404), of_rules("edit/no_rule/"), "post"),
+    ),
+    "rules/<int:version>/look/": (
+        Door("get", all_alike(405), of_rules("look/")),
+        Door("unfinished", answers(SUPERVISORS), of_rules("look/"), "post",
+             lambda _w: {"verb": "count"}),
+    ),
+    "rules/<int:version>/report/": (
+        Door("page", answers(RULE_SEERS), of_rules("report/")),
+        Door("progress", answers(RULE_SEERS), of_rules("report/?fragment=progress")),
+    ),
+    "rules/<int:version>/report/act/": (
+        Door("get", all_alike(405), of_rules("report/act/")),
+        Door("backtest", answers(SUPERVISORS, yes=302), of_rules("report/act/"), "post",
+             lambda _w: {"verb": "backtest", "days": "1"}),
+        Door("activate a draft", answers(SUPERVISORS, yes=409), of_rules("report/act/"), "post",
+             lambda _w: {"verb": "activate"}),
+        Door("approve a draft", answers(SUPERVISORS | {Role.CEO}, yes=409),
+             of_rules("report/act/"), "post", lambda _w: {"verb": "approve"}),
+        Door("refuse a draft", answers(SUPERVISORS | {Role.CEO}, yes=409),
+             of_rules("report/act/"), "post", lambda _w: {"verb": "refuse", "reason": "先不启用"}),
+        Door("try a draft", answers(SUPERVISORS, yes=409), of_rules("report/act/"), "post",
+             lambda _w: {"verb": "shadow"}),
+        Door("end no trial", answers(SUPERVISORS, yes=302), of_rules("report/act/"), "post",
+             lambda _w: {"verb": "unshadow"}),
+        Door("no such verb", answers(SUPERVISORS | {Role.CEO}, yes=404),
+             of_rules("report/act/"), "post"),
+    ),
+    "lists/": (
+        Door("all", answers(RULE_SEERS), fixed("/lists/")),
+        Door("make", answers(SUPERVISORS, yes=302), fixed("/lists/"), "post",
+             lambda _w: {"code": "vip", "name": "老客户", "kind": "trusted", "key": "phone"}),
+    ),
+    "lists/<slug:code>/": (
+        Door("entries", answers(RULE_SEERS), lambda w: f"/lists/{w.rule_list.code}/"),
+        Door("no such list", answers(RULE_SEERS, yes=404), fixed("/lists/none/")),
+        Door("put on", answers(SUPERVISORS, yes=302), lambda w: f"/lists/{w.rule_list.code}/",
+             "post", lambda _w: {"text": "13812345678", "reason": "恶意退款"}),
+    ),
+    "lists/<slug:code>/<int:pk>/remove/": (
+        Door("get", all_alike(405), fixed("/lists/none/1/remove/")),
+        Door("take off", answers(SUPERVISORS, yes=302),
+             lambda w: f"/lists/{w.rule_list.code}/{w.rule_list.entries.get().pk}/remove/", "post",
+             lambda _w: {"reason": "核实后为误报"}),
+        Door("of another list", answers(SUPERVISORS, yes=404),
+             lambda w: f"/lists/none/{w.rule_list.entries.get().pk}/remove/", "post"),
+    ),
+    "exemptions/": (
+        Door("all", answers(RULE_SEERS), fixed("/exemptions/")),
+        Door("of no order", answers(SUPERVISORS, yes=404), fixed("/exemptions/"), "post"),
+    ),
+    "exemptions/<int:pk>/end/": (
+        Door("get", all_alike(405), fixed("/exemptions/1/end/")),
+        Door("of none", answers(SUPERVISORS, yes=404), fixed("/exemptions/1/end/"), "post",
+             lambda _w: {"reason": "近期多次退款"}),
     ),
     "gifts/": (
         Door("strategies", answers(SEERS), fixed("/gifts/")),
@@ -1329,6 +1430,11 @@ def world() -> World:
     )
     make.OrderHoldFactory.create(
         order=things["foreign"], kind=HoldKind.ADDRESS_CHANGE, code="asked"
+    )
+    things["rule_set"] = make.RuleSetFactory.create()
+    things["rule_list"] = RuleList.objects.create(code="black", name="黑名单", key="phone")
+    RuleListEntry.objects.create(
+        rule_list=things["rule_list"], value="k", shown="138****5678", added_by="boss", added_at=now
     )
     things["wish"], things["foreign_wish"] = (
         make.AddressRequestFactory.create(order=things[name]) for name in ("held", "foreign")

@@ -32,6 +32,9 @@ WORKERS: Final = frozenset(
 PAPERS: Final = ("inbounds", "transfers", "adjustments", "counts", "stock_sheet")
 """The pages of the papers of the warehouse; one entry of the menu."""
 
+RULES: Final = ("rules", "lists", "exemptions")
+"""The pages of the rules and of what they ask; one entry of the menu."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -54,6 +57,7 @@ _PLACES: Final[tuple[tuple[str, Promise, str, tuple[Can, ...]], ...]] = (
     ("scan", _("打包台"), "barcode_scanner", (Can.PACK,)),
     ("find", _("按电话找单"), "person_search", (Can.REVEAL_RECEIVER,)),
     ("approvals", _("冻结审批"), "lock_open", (Can.ASK_TIER3, Can.APPROVE_TIER3)),
+    ("rules", _("规则"), "rule", (Can.VIEW_RULES,)),
     ("stock", _("库存"), "inventory_2", (Can.VIEW_STOCK,)),
     ("inbounds", _("仓库作业"), "pallet", (Can.MOVE_STOCK,)),
     ("listings", _("商品匹配"), "link", (Can.EDIT_MAPPING, Can.VIEW_HEALTH)),
@@ -93,6 +97,8 @@ def _is_here(name: str, url: str, path: str) -> bool:
     """Whether a page belongs to this entry: the papers of the warehouse lie below the stock."""
     if name == "work":
         return path == url
+    if name == "rules":
+        return any(path.startswith(address_of(page)) for page in RULES)
     on_paper = any(path.startswith(address_of(paper)) for paper in PAPERS)
     if name in {"stock", "inbounds"}:
         return path.startswith(address_of("stock")) and on_paper == (name == "inbounds")

@@ -306,17 +306,20 @@ _UPDATED: Final = (
 )  # fmt: skip
 
 
-def load(order_ids: Collection[int]) -> list[Work]:
+def load(order_ids: Collection[int], *, lock: bool = True) -> list[Work]:
     """Lock these orders in primary-key order and take them in hand with lines and open holds.
 
-    Behind the shared lock of the gates, which comes before any other.
+    Behind the shared lock of the gates, which comes before any other. Without ``lock`` they are
+    for looking at only, and nobody is waited for.
     """
-    gates.share()
+    if lock:
+        gates.share()
     columns = ", ".join(_ORDER_FIELDS)
+    locking = "FOR NO KEY UPDATE" if lock else ""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {columns} FROM orders_salesorder WHERE id = ANY(%s) "  # noqa: S608 - own columns
-            "ORDER BY id FOR NO KEY UPDATE",
+            f"ORDER BY id {locking}",
             [list(order_ids)],
         )
         works = [_from_row(row) for row in cursor.fetchall()]
