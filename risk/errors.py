@@ -23,8 +23,3 @@ class NoFreshReport(OrderCenterError):
 class SelfActivation(NotAllowed):
     code = "self_approval"
     message = _("规则集须由编写人和申请人以外的人批准")
-
-
-class OwnRule(NotAllowed):
-    code = "own_rule"
-    message = _("您今天改过规则“%(codes)s”，它拦下的订单请由他人处理")

@@ -75,8 +75,8 @@ def exempt(
     for one in old:
         _end(one, who, "改期", now=now)
     made = Exemption.objects.create(
-        key=key, value=value, shown=RuleList.Key(key).label, rule_code=rule_code, reason=reason,
-        order_id=order_id, made_by=who.name[:64], made_at=now, expires_at=until,
+        key=key, value=value, shown=str(RuleList.Key(key).label), rule_code=rule_code,
+        reason=reason, order_id=order_id, made_by=who.name[:64], made_at=now, expires_at=until,
     )  # fmt: skip
     record(
         Action.EXEMPTION_MADE, object_type=EXEMPTION, object_id=made.pk, actor=who, reason=reason,
@@ -143,7 +143,9 @@ def _value(order_id: int, key: str) -> str:
     if key not in {one.value for one in KEYS}:
         raise InvalidInput(what="请选择按什么识别这位买家")
     column = OF_ORDERS[RuleList.Key(key)]
-    value = OrderEvidence.objects.filter(order=order_id).values_list(column, flat=True).first()
+    value: str | None = (
+        OrderEvidence.objects.filter(order=order_id).values_list(column, flat=True).first()
+    )
     if not value:
         label = RuleList.Key(key).label
         raise InvalidInput(what=f"这张订单没有{label}可用，请换一种识别方式")

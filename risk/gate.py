@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
+from math import ceil
 from typing import Any, Final
 
 from django.utils.functional import Promise
@@ -100,11 +101,18 @@ def fresh_report(row: RuleSet, *, now: datetime) -> Backtest | None:
 
 
 def _counted(report: Backtest, codes: set[str]) -> tuple[int, int, int]:
-    """(open orders of the report's time, those of them that a rule of ``codes`` hit, all)."""
+    """(open orders of the report's time, those of them that a rule of ``codes`` hit, all).
+
+    A report that does not name every order it hit is taken for its share: as if no order had
+    been hit by two rules.
+    """
     everywhere = SalesOrder.objects.filter(status__in=_STATUSES)
-    seen = everywhere.filter(placed_at__gte=report.since, placed_at__lte=report.until)
+    seen = everywhere.filter(placed_at__gte=report.since, placed_at__lt=report.until)
     told: Sequence[Mapping[str, Any]] = report.report.get("rules", ())
-    numbers = {
-        number for rule in told if rule.get("code") in codes for number in rule.get("orders", ())
-    }
-    return seen.count(), seen.filter(number__in=numbers).count(), everywhere.count()
+    mine = [rule for rule in told if rule.get("code") in codes]
+    looked_at = seen.count()
+    numbers = {number for rule in mine for number in rule.get("orders", ())}
+    if all(rule.get("hits", 0) <= len(rule.get("orders", ())) for rule in mine):
+        return looked_at, seen.filter(number__in=numbers).count(), everywhere.count()
+    share = Fraction(sum(rule["hits"] for rule in mine), report.report.get("orders") or 1)
+    return looked_at, min(looked_at, ceil(looked_at * share)), everywhere.count()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ordercenter.catalog.models import Shop, Sku
-from ordercenter.core.addresses import parse_address
+from ordercenter.core.addresses import ProblemCode, parse_address
 from ordercenter.core.masking import mask_name, mask_phone
 from ordercenter.orders.identity import buyer_key, device_key, phone_key, place_key
 from ordercenter.orders.models import OrderEvidence
@@ -26,6 +26,8 @@ OF_ORDERS: Final = {Key.BUYER: "buyer_key", Key.DEVICE: "device_key", Key.PHONE:
 """Kinds that an order has one of, and where."""
 LONGEST: Final = 200
 LONGEST_VALUE: Final = 100
+_LESS: Final = frozenset({ProblemCode.NO_CITY, ProblemCode.NO_DETAIL})
+"""What a region need not say."""
 _NUMBER: Final = re.compile(r"[A-Z]{2}\d{20}")
 
 
@@ -135,8 +137,10 @@ class Reader:
     def _region(self, text: str) -> Listed:
         parsed = parse_address(text)
         region = parsed.region
-        if region is None or parsed.detail or not parsed.is_clear:
-            raise Unreadable("不认识的地区，请写到省、市或区县，例如：江苏省苏州市")
+        wrong = [one for one in parsed.problems if one.code not in _LESS]
+        if region is None or parsed.detail or wrong:
+            why = wrong[0].message if wrong else "请写到省、市或区县，例如：江苏省苏州市"
+            raise Unreadable(f"不认识的地区：{why}")
         return Listed(region.full_name, region.full_name)
 
     def _word(self, text: str) -> Listed:

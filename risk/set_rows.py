@@ -20,7 +20,7 @@ from risk.models import RuleSet
 
 SETS_LOCK: Final = 7_205_031
 RULE_SET: Final = "rule_set"
-MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_BYTES: Final = 1024 * 1024
 FORMAT: Final = "ordercenter-rules"
 LONGEST_NOTE: Final = 200
 _REASON: Final = range(5, 501)

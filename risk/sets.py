@@ -5,6 +5,7 @@ the database sees to it), so a verdict's version says for good by what it was ju
 live takes is ``risk.gate``. A rule that is switched off leaves the cards it has opened.
 """
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from django.db import connection, transaction
 from ordercenter.audit.models import Action
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
-from ordercenter.core.errors import NotFound
+from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.core.policy import Can, require
 from risk.defaults import default_rules
 from risk.differences import Difference, difference
@@ -41,6 +42,7 @@ from risk.set_rows import (
     rules_of,
 )
 
+logger = logging.getLogger(__name__)
 LIVED_LATELY: Final = timedelta(days=7)
 """A set that was live within this time goes live again without a new report."""
 State = RuleSet.State
@@ -67,10 +69,20 @@ def programs() -> Programs:
     """The sets that judge now. Asked once a batch: an edit counts from the next one on."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT version, md5(rules::text), is_live FROM risk_ruleset WHERE is_live OR is_shadow"
+            "SELECT is_live, version, md5(rules::text) FROM risk_ruleset WHERE is_live OR is_shadow"
         )
-        found = {is_live: _program(version, digest) for version, digest, is_live in cursor}
-    return Programs(found.get(True) or _program(0, ""), found.get(False))
+        found = {is_live: (version, digest) for is_live, version, digest in cursor.fetchall()}
+    live = _program(*found.get(True, (0, "")))
+    return Programs(live, _trial(*found[False]) if False in found else None)
+
+
+def _trial(version: int, digest: str) -> Program | None:
+    """The set on trial; None where it cannot be read, which is no business of the live one."""
+    try:
+        return _program(version, digest)
+    except InvalidInput as error:
+        logger.warning("rule set v%s is on trial and cannot be read: %s", version, error)
+        return None
 
 
 def live_program() -> Program:

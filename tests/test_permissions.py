@@ -65,6 +65,7 @@ HEALTH: Final = SUPERVISORS | {Role.IT, Role.CEO}
 STOCK_SEERS: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 IT: Final = {Role.IT}
 SHORTAGE: Final = SUPERVISORS | {Role.CLERK, Role.REVIEWER}
+RULE_SEERS: Final = DECIDERS | {Role.IT}
 STOCK: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 INTERCEPTORS: Final = SUPERVISORS | {Role.CEO}
 STOP_READERS: Final = SEERS | {Role.PICKER, Role.PACKER}
@@ -1025,6 +1026,26 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
     "shops/<slug:code>/authorized/": (
         Door("not asked for", answers(IT, yes=422), fixed("/shops/own-shop/authorized/?code=1")),
     ),
+    "api/rule-sets/": (
+        Door("list", answers(RULE_SEERS, anon=401), fixed("/api/rule-sets/")),
+        Door("new", answers(SUPERVISORS, yes=201, anon=401), fixed("/api/rule-sets/"), "post",
+             lambda _w: {"rules": []}, AS_JSON),
+    ),
+    "api/rule-sets/<int:version>/": (
+        Door("one", answers(RULE_SEERS, anon=401),
+             lambda w: f"/api/rule-sets/{w.closed_rules.version}/"),
+        Door("save what is closed", answers(SUPERVISORS, yes=409, anon=401),
+             lambda w: f"/api/rule-sets/{w.closed_rules.version}/", "put",
+             lambda _w: {"rules": [], "edits": 0}, AS_JSON),
+    ),
+    "api/rule-sets/<int:version>/commit/": (
+        Door("commit again", answers(SUPERVISORS, yes=409, anon=401),
+             lambda w: f"/api/rule-sets/{w.closed_rules.version}/commit/", "post", extra=AS_JSON),
+    ),
+    "api/rule-sets/<int:version>/ask/": (
+        Door("no report", answers(SUPERVISORS, yes=409, anon=401),
+             lambda w: f"/api/rule-sets/{w.closed_rules.version}/ask/", "post", extra=AS_JSON),
+    ),
     "api/orders/": (Door("list", answers(SEERS, anon=401), fixed("/api/orders/")),),
     "api/window/<slug:code>/": (
         Door(
@@ -1439,6 +1460,7 @@ def world() -> World:
     things["wish"], things["foreign_wish"] = (
         make.AddressRequestFactory.create(order=things[name]) for name in ("held", "foreign")
     )
+    things["closed_rules"] = make.RuleSetFactory.create(committed_at=now)
     return World(users, things)
 
 

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from ordercenter.api import interceptions, views
+from ordercenter.api import interceptions, rule_sets, views
 from ordercenter.api.window import ShopWindow
 
 app_name = "api"
@@ -19,5 +19,9 @@ urlpatterns: list[URLPattern] = [
         name="interception-lift",
     ),
     path("orders/<slug:number>/", views.OrderDetail.as_view(), name="order"),
+    path("rule-sets/", rule_sets.RuleSetList.as_view(), name="rule_sets"),
+    path("rule-sets/<int:version>/", rule_sets.RuleSetDetail.as_view(), name="rule_set"),
+    path("rule-sets/<int:version>/commit/", rule_sets.RuleSetCommit.as_view(), name="rule_commit"),
+    path("rule-sets/<int:version>/ask/", rule_sets.RuleSetActivation.as_view(), name="rule_ask"),
     path("<path:rest>", views.NoSuchDoor.as_view(), name="none"),
 ]
