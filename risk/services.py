@@ -50,6 +50,18 @@ def screen(
     if not subjects:
         return []
     queue_up()
+    return judged(subjects, program, now=now, stored=stored, history=history)
+
+
+def judged(
+    subjects: Sequence[Subject],
+    program: Program,
+    *,
+    now: datetime,
+    stored: Collection[int] = (),
+    history: Collection[int] = (),
+) -> list[Judgement]:
+    """What ``screen`` would say, without waiting for anybody: for looking only."""
     facts = compute(subjects, program.specs, strategies(), late=True)
     around = _around(subjects, program, now=now, stored=stored, history=history)
     return judge_many(subjects, program, facts, around)

@@ -1026,6 +1026,18 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
     "shops/<slug:code>/authorized/": (
         Door("not asked for", answers(IT, yes=422), fixed("/shops/own-shop/authorized/?code=1")),
     ),
+    "orders/<str:number>/why/": (
+        Door("in scope", answers(SEERS), lambda w: f"/orders/{w.held.number}/why/"),
+        Door("then", answers(SEERS), lambda w: f"/orders/{w.held.number}/why/?at=2026-01-01T00:00"),
+        Door(
+            "out of scope", answers(OFFICE, clerk=404), lambda w: f"/orders/{w.foreign.number}/why/"
+        ),
+    ),
+    "rules/inside/": (
+        Door("look", answers(RULE_SEERS), fixed("/rules/inside/")),
+        Door("apply unseen", answers(SUPERVISORS, yes=422, reviewer=403, ceo=403, it=403),
+             fixed("/rules/inside/"), "post", lambda _w: {"reason": "新规则适用在途订单"}),
+    ),
     "api/rule-sets/": (
         Door("list", answers(RULE_SEERS, anon=401), fixed("/api/rule-sets/")),
         Door("new", answers(SUPERVISORS, yes=201, anon=401), fixed("/api/rule-sets/"), "post",

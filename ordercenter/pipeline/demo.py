@@ -37,8 +37,8 @@ from ordercenter.notices import services as notices
 from ordercenter.notices.models import Robot
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.schedules import sync_schedules
-from risk.defaults import default_rules
-from risk.models import RuleSet
+from risk.lists import ensure_lists
+from risk.sets import ensure_default
 
 Seller = Mapping[str, Any]
 ACTOR: Final = Actor.job("load_demo")
@@ -73,7 +73,8 @@ def load(path: Path, *, sandbox_url: str, password: str = "") -> list[Login]:
         _warehouses(seller)
         _shops(seller, sandbox_url)
         _partners(seller, sandbox_url)
-        _rules()
+        ensure_lists()
+        ensure_default(ACTOR)
         logins = _people(password)
         sync_schedules()
     return logins
@@ -224,11 +225,6 @@ def _partners(seller: Seller, sandbox_url: str) -> None:
             ),
         },
     )  # fmt: skip
-
-
-def _rules() -> None:
-    if not RuleSet.objects.exists():
-        RuleSet.objects.create(version=1, is_live=True, rules=default_rules(), note="默认规则")
 
 
 def _people(password: str) -> list[Login]:

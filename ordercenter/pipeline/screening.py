@@ -26,6 +26,7 @@ from risk.contracts import Finding, Subject, SubjectLine
 from risk.facts import compute
 from risk.judging import fits_of, test_of
 from risk.language import TEMPLATES, TOLD, Program
+from risk.shadow import judge_beside
 
 S = OrderStatus
 SHOWN_ORDERS: Final = 50
@@ -37,8 +38,9 @@ def screen(works: Sequence[Work], program: Program, shelf: Shelf, *, now: dateti
     due = [w for w in works if w.must_judge and w.status in OPEN - {S.RECEIVED}]
     if not due:
         return
+    subjects = subjects_of(due, program, shelf)
     judgements = risk.screen(
-        subjects_of(due, program, shelf),
+        subjects,
         program,
         now=now,
         stored=[w.id for w in due if not w.fresh],
@@ -46,14 +48,25 @@ def screen(works: Sequence[Work], program: Program, shelf: Shelf, *, now: dateti
     )
     for work, judgement in zip(due, judgements, strict=True):
         work.judgement = judgement
-    passed = _passed_by_people([w for w in due if not w.fresh and _stopping(w)])
+    judge_beside(subjects, judgements, now=now)
+    stops = stops_of(due)
     for work in due:
+        for hold in stops.get(work.id, ()):
+            work.hold(hold)
+        _put_right(work)
+    notices.tell_many(_told(due), now=now)
+
+
+def stops_of(works: Sequence[Work]) -> dict[int, list[HoldDraft]]:
+    """The holds these orders' judgements ask for, without what a person has let pass."""
+    passed = _passed_by_people([w for w in works if not w.fresh and _stopping(w)])
+    found: dict[int, list[HoldDraft]] = {}
+    for work in works:
         for finding in _stopping(work):
             hold = _rule_hold(finding)
             if (work.id, finding.code, _same(hold.evidence)) not in passed:
-                work.hold(hold)
-        _put_right(work)
-    notices.tell_many(_told(due), now=now)
+                found.setdefault(work.id, []).append(hold)
+    return found
 
 
 def _stopping(work: Work) -> list[Finding]:

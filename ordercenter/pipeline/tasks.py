@@ -20,6 +20,7 @@ from ordercenter.pipeline import (
     merging,
     proof,
     pulling,
+    rule_life,
     stock_watch,
     tokens,
 )
@@ -94,6 +95,11 @@ def reconcile() -> str:
 @plainly
 def forget_windows() -> str:
     return pulling.forget_windows()
+
+
+@plainly
+def apply_rules(user_id: int, version: int, reason: str, release: list[str]) -> str:
+    return rule_life.apply_asked(user_id, version, reason, release)
 
 
 @plainly
