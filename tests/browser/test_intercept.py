@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 from django.db import transaction
 from playwright.sync_api import Page, expect
 
+from channels_sync.models import WarningFeed
+from ordercenter.core.clock import now
 from ordercenter.core.policy import Role
 from ordercenter.orders.models import Interception, OrderHold
-from ordercenter.pipeline.interception import lookup
+from ordercenter.pipeline.interception import feeds, lookup
+from ordercenter.pipeline.interception.warned import Warned
 from tests.browser.conftest import DESK, PHONE, Visitor
 from tests.factories import user_with
 from tests.pipeline.seller import Seller, draft, holds, line, open_seller, pick, somebody, take
@@ -133,3 +137,35 @@ def test_hostile_text_is_inert(visit: Visit) -> None:
     box.fill('<img src=x onerror=alert(1)> "><script>alert(2)</script> 江苏停发')
     expect(visitor.page.locator("#parsed mark").first).to_be_visible()
     assert visitor.page.locator("#parsed img, #parsed script").count() == 0
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+def test_feeds_limits_and_history_fit_the_screen(visit: Visit, size: tuple[int, int]) -> None:
+    name = "phone" if size == PHONE else "desk"
+    busy_seller()
+    feed = WarningFeed.objects.create(code="cma", name="气象台", kind="weather")
+    told = [
+        Warned(
+            "W-1", 4, "吉林暴雪红色预警，部分高速封闭", ("吉林省",), ends=now() + timedelta(hours=6)
+        ),
+        Warned("W-2", 4, "海啸预警", ("亚特兰蒂斯",)),
+        Warned("W-3", 1, "小雨", ("江苏省",)),
+    ]
+    feeds.hear(feed, told)
+    visitor = visit(user_with(Role.CEO), size)
+    page = visitor.page
+    visitor.open("/intercept/feeds/")
+    expect(page.get_by_text("认不出地区“亚特兰蒂斯”")).to_be_visible()
+    assert fits(visitor)
+    keep(page, f"intercept-feeds-{name}")
+    visitor.open("/intercept/")
+    page.get_by_placeholder("驳回或撤回的原因（5 字以上）").fill("天气已经转好")
+    page.get_by_role("button", name="驳回").click()
+    expect(page.locator(".messages")).to_contain_text("已驳回")
+    visitor.open("/intercept/history/")
+    expect(page.locator(".card")).to_contain_text("天气已经转好")
+    assert fits(visitor)
+    keep(page, f"intercept-history-{name}")
+    visitor.open("/intercept/policy/")
+    assert fits(visitor)
+    keep(page, f"intercept-policy-{name}")

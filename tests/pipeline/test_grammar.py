@@ -259,6 +259,18 @@ def test_words_say_the_whole_condition() -> None:
     )
 
 
+def test_words_never_outgrow_their_place() -> None:
+    skus = tuple(SkuWord(f"LONG-{n:03}", f"{n}" + "长" * 118, "床品") for n in range(60))
+    found = parse("类目 床品 停发，LONG-000、江苏、浙江除外", Vocabulary(skus=skus), NOW)
+    assert isinstance(found, Command)
+    assert found.condition["not_skus"] == ["LONG-000"]
+    found = parse("类目 床品 停发，江苏、浙江除外", Vocabulary(skus=skus), NOW)
+    assert isinstance(found, Command)
+    assert len(found.condition["skus"]) == 60
+    assert len(found.words) <= 480
+    assert "等 60 种货品" in found.words
+
+
 PIECES = st.sampled_from([
     "江苏", "浙江省", "吉林", "朝阳", "和", "、", "除", "除外", "外", "全部", "停发", "暂停发货",
     "解除", "恢复", "查", "抖音", "顺丰", "JZ-1001", "SKU", "类目", "沙发", "到", "明早", "8点",

@@ -88,7 +88,10 @@ class Size:
 def size_of(condition: Condition) -> Size:
     """Count the open orders a condition fits, as they are now."""
     sql, params = where(condition)
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if condition.skus or condition.not_skus:
+            # Lines have no index by SKU; looking each of their orders up takes five times as long.
+            cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.execute(
             "SELECT count(*), coalesce(sum(o.payable_amount), 0) FROM orders_salesorder o "  # noqa: S608 - own text
             f"WHERE o.status = ANY(%s) AND ({sql})",

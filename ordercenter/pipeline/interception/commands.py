@@ -11,6 +11,12 @@ from ordercenter.pipeline.interception.vocabulary import Thing, place_label
 
 LONGEST: Final = 300
 MOST_OPTIONS: Final = 8
+LONGEST_WORDS: Final = 480
+LONGEST_LABEL: Final = 40
+COUNTED: Final[Mapping[Thing, str]] = {
+    Thing.PLACE: "个地区", Thing.SKU: "种货品", Thing.SHOP: "家店", Thing.CHANNEL: "个平台",
+    Thing.CARRIER: "家快递",
+}  # fmt: skip
 Condition = dict[str, Any]
 """What a gate asks: lists by key, ``not_*`` leave out, ``all`` is everything."""
 KEYS: Final[Mapping[Thing, str]] = {
@@ -119,20 +125,33 @@ def words_of(
     label: Callable[[Thing, str], str] = lambda _thing, key: key,
     kind: Kind = Kind.STOP,
 ) -> str:
-    """A condition as a sentence: 江苏省、浙江省 且 抖音小店 暂停发货，顺丰除外."""
+    """A condition as a sentence of at most ``LONGEST_WORDS``: 江苏省 且 抖音小店暂停发货，顺丰除外.
 
+    Where it names too much for that, it says how much instead.
+    """
+    said = ""
+    for most in (MOST_OPTIONS, 3, 1):
+        said = _sentence(condition, label, kind, most)
+        if len(said) <= LONGEST_WORDS:
+            break
+    return said[:LONGEST_WORDS]
+
+
+def _sentence(
+    condition: Mapping[str, Any], label: Callable[[Thing, str], str], kind: Kind, most: int
+) -> str:
     def told(prefix: str) -> Iterator[str]:
         for thing, key in KEYS.items():
             values = condition.get(prefix + key) or []
             labels = [
                 place_label((value[0], value[1], value[2]))
                 if thing is Thing.PLACE
-                else label(thing, value)
+                else label(thing, value)[:LONGEST_LABEL]
                 for value in values
             ]
             if labels:
-                more = f"等 {len(labels)} 种" if len(labels) > MOST_OPTIONS else ""
-                yield "、".join(labels[:MOST_OPTIONS]) + more
+                more = f"等 {len(labels)} {COUNTED[thing]}" if len(labels) > most else ""
+                yield "、".join(labels[:most]) + more
 
     what = " 且 ".join(told("")) or ("全部订单" if condition.get("all") else "")
     out = "、".join(told("not_"))

@@ -33,7 +33,9 @@ class _Known:
         stamp = _stamp()
         with self._lock:
             if stamp != self._stamp or time.monotonic() - self._read_at > FRESH:
-                self._vocabulary = _read()
+                # Equal names keep what was worked out of them; that takes longer than reading.
+                if (names := _read()) != self._vocabulary:
+                    self._vocabulary = names
                 self._stamp, self._read_at = stamp, time.monotonic()
             return self._vocabulary
 

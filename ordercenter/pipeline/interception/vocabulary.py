@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final
 
 from ordercenter.core.addresses.regions import Level, atlas, clean_name
 
 Place = tuple[str, str, str]
 """Province, city and district in full; what is empty means all of them."""
+LONGEST_NAME: Final = 40
+"""Signs of a misspelled name for which others are sought."""
 MOST_GOODS: Final = 200
 """Goods one name or category may stand for in a command."""
 
@@ -136,13 +138,18 @@ class Vocabulary:
     def by_start(self) -> Mapping[str, tuple[Name, ...]]:
         """Names by their first two signs, the longest first."""
         found: defaultdict[str, set[Name]] = defaultdict(set)
-        for name in self._names():
+        for name in self.names:
             if len(name.text) > 1:
                 found[name.text[:2]].add(name)
         return {
             start: tuple(sorted(names, key=lambda one: (-len(one.text), one.thing, one.key)))
             for start, names in found.items()
         }
+
+    @cached_property
+    def names(self) -> tuple[Name, ...]:
+        """Every name there is, places aside."""
+        return tuple(self._names())
 
     def _names(self) -> Iterator[Name]:
         for shop in self.shops:
@@ -177,7 +184,7 @@ class Vocabulary:
     @cached_property
     def labels(self) -> Mapping[tuple[Thing, str], str]:
         """What people read of a thing, by what a condition holds of it."""
-        return {(name.thing, name.key): name.label for name in self._names()}
+        return {(name.thing, name.key): name.label for name in self.names}
 
     def label(self, thing: Thing, key: str) -> str:
         return self.labels.get((thing, key), key)
@@ -186,7 +193,7 @@ class Vocabulary:
         """Goods, categories and shops in whose name or code the fragment stands, each once."""
         part = plain(fragment)
         found: dict[tuple[Thing, str], Name] = {}
-        for name in self._names():
+        for name in self.names:
             if name.thing in {Thing.SKU, Thing.CATEGORY, Thing.SHOP} and part in name.text:
                 found.setdefault((name.thing, name.key), name)
         turn = (Thing.CATEGORY, Thing.SHOP, Thing.SKU)
@@ -195,8 +202,18 @@ class Vocabulary:
     def resembling(self, fragment: str, *, most: int = 3) -> list[Name]:
         """Names and places that are nearly spelled like the fragment, the nearest first."""
         part = plain(fragment)
-        names = {name.text: name for name in self._names() if len(name.text) > 1}
-        names |= {name.text: name for name in _place_names() if name.text not in names}
+        if len(part) > LONGEST_NAME:
+            return []
+        # Looking closely at every one of many thousand names would take a second; what shares
+        # not even half of the signs is not meant.
+        signs, least = set(part), (len(set(part)) + 1) // 2
+        names = {
+            name.text: name
+            for name in (*_place_names(), *self.names)
+            if len(name.text) > 1
+            and abs(len(name.text) - len(part)) <= max(2, len(part) // 2)
+            and len(signs.intersection(name.text)) >= least
+        }
         close = get_close_matches(part, names, n=most * 2, cutoff=0.6)
         found: dict[tuple[Thing, str], Name] = {}
         for text in close:
@@ -214,8 +231,13 @@ def plain(text: str) -> str:
     return clean_name(text)
 
 
-def _place_names() -> Iterator[Name]:
+@cache
+def _place_names() -> tuple[Name, ...]:
     """Provinces and cities; of counties there are too many that look alike."""
+    return tuple(_each_place())
+
+
+def _each_place() -> Iterator[Name]:
     known = atlas()
     for division in known.divisions.values():
         if division.level is not Level.COUNTY:
