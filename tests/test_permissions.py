@@ -459,6 +459,8 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
              lambda _w: {"verb": "shadow"}),
         Door("end no trial", answers(SUPERVISORS, yes=302), of_rules("report/act/"), "post",
              lambda _w: {"verb": "unshadow"}),
+        Door("label nothing", answers(SUPERVISORS, yes=422), of_rules("report/act/"), "post",
+             lambda _w: {"verb": "label", "label": "right"}),
         Door("no such verb", answers(SUPERVISORS | {Role.CEO}, yes=404),
              of_rules("report/act/"), "post"),
     ),

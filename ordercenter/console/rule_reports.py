@@ -24,7 +24,7 @@ from ordercenter.core.clock import now
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can, allows, require
 from ordercenter.pipeline import backtests
-from risk import sets
+from risk import sets, shadow
 from risk.language import digest_of
 from risk.models import Backtest, RuleSet
 
@@ -32,6 +32,7 @@ SPANS: Final = (1, 3, 7, 14, 30)
 """Days a back-test may look back from the page."""
 USUAL: Final = 7
 RUNNING: Final = (Backtest.State.WAITING, Backtest.State.RUNNING)
+MOST_DIFFERENCES: Final = 50
 State = RuleSet.State
 
 
@@ -97,11 +98,31 @@ def _draw(
         "lived": is_closed and sets.lived_lately(row, now=now()),
         "asker": names_of([row.asked_by]).get(row.asked_by, "") if row.asked_at else "",
         "is_own": Actor.person(me(request)).mark in {row.asked_by, row.author},
+        **_trial(request, row),
         "longest": LONGEST,
         "may_edit": allows(request.user, Can.EDIT_RULES),
         "may_approve": allows(request.user, Can.APPROVE_RULES),
     }
     return render(request, "console/rules/report.html", context, status=int(status))
+
+
+def _trial(request: HttpRequest, row: RuleSet) -> dict[str, Any]:
+    """Where the set's trial disagreed with the live rules, those nobody judged yet first."""
+    if not row.is_shadow and sets.shadow_since(row) is None:
+        return {}
+    labeled = "labeled" in request.GET
+    found = shadow.divergences(row.version, label=None if labeled else "")
+    trial = shadow.trial_of(row)
+    share = None if trial.precision is None else Decimal(str(round(trial.precision, 4)))
+    names = {str(rule.get("code")): str(rule.get("name") or rule.get("code")) for rule in row.rules}
+    return {
+        "trial": trial,
+        "trial_right": share,
+        "trial_rules": [(names.get(code, code), count) for code, count in trial.by_rule],
+        "differences": list(found[:MOST_DIFFERENCES]),
+        "most_differences": MOST_DIFFERENCES,
+        "labeled": labeled,
+    }
 
 
 def figures_of(told: Mapping[str, Any]) -> Figures:
@@ -190,6 +211,15 @@ def _unshadow(request: HttpRequest, row: RuleSet) -> str:
     return _("试运行已结束，差异仍然保留")
 
 
+def _label(request: HttpRequest, row: RuleSet) -> str:
+    picked = [int(text) for text in request.POST.getlist("pick") if text.isdecimal()]
+    count = shadow.label(
+        picked[: shadow.MOST_LABELS + 1], request.POST.get("label", ""), me(request),
+        version=row.version, actor=Actor.of(request),
+    )  # fmt: skip
+    return _("已判断 %(count)d 条差异") % {"count": count}
+
+
 def _reason(request: HttpRequest) -> str:
     return request.POST.get("reason", "").strip()[:LONGEST]
 
@@ -201,4 +231,5 @@ _ACTS: Final[Mapping[str, Callable[[HttpRequest, RuleSet], str]]] = {
     "refuse": _refuse,
     "shadow": _shadow,
     "unshadow": _unshadow,
+    "label": _label,
 }

@@ -19,7 +19,7 @@ from ordercenter.core.clock import now
 from ordercenter.core.policy import Role
 from ordercenter.pipeline import backtests
 from risk import lists
-from risk.models import Backtest, RuleSet
+from risk.models import Backtest, RuleSet, ShadowVerdict
 from tests.console.conftest import AsRole
 from tests.console.posting import fields_of
 from tests.pipeline.seller import Seller, draft, line, open_seller, take, take_one
@@ -564,6 +564,34 @@ def test_one_goes_back_to_a_set_that_was_live(boss: Client, other: Client) -> No
     answer = boss.post(f"/rules/{old.version}/return/", {"reason": "新规则误伤太多"})
     assert answer.status_code == 409  # it was never on record as live, so it wants a report
     assert "回测" in text(answer)
+
+
+def test_a_trial_is_begun_ended_and_its_differences_judged(boss: Client, seller: Seller) -> None:
+    order = take_one(seller.shop, draft(line("SOFA", 6)))
+    row = new_draft(boss, rule())
+    commit(boss, row)
+    assert act(boss, row, "shadow").status_code == 302
+    words = f"规则 big：{HOSTILE}"
+    told = ShadowVerdict.objects.create(
+        order=order, rule_set_version=row.version, live_version=0, tier="2", live_tier="0",
+        hits=[{"code": "big", "tier": "2", "words": words}], live_hits=[], created_at=now(),
+    )  # fmt: skip
+    page = text(boss.get(f"/rules/{row.version}/report/"))
+    assert "结束试运行" in page
+    assert order.number in page
+    assert "<script>alert" not in page
+    assert act(boss, row, "label", label="right").status_code == 422  # nothing is ticked
+    assert act(boss, row, "label", label="maybe", pick=told.pk).status_code == 422
+    assert act(boss, row, "label", label="right", pick=[told.pk, "x"]).status_code == 302
+    told.refresh_from_db()
+    assert told.label == "right"
+    page = text(boss.get(f"/rules/{row.version}/report/"))
+    assert "没有待看的差异" in page
+    assert "准确 100.0%" in page
+    assert "试运行对" in text(boss.get(f"/rules/{row.version}/report/?labeled=1"))
+    assert act(boss, row, "unshadow").status_code == 302
+    row.refresh_from_db()
+    assert not row.is_shadow
 
 
 def test_a_verb_nobody_offered_is_not_there(boss: Client) -> None:
