@@ -3,8 +3,8 @@
 * ``exact``: from the second person's click to the commit of the gate, while eight processes make
   labels. ``leak`` counts the labels of the province that came alive after that commit: anything
   but 0 makes the figures void.
-* ``held``: from the same click until the last order inside has its hold row, parcels are marked,
-  to-dos and notice written.
+* ``held``: from that click until the last order inside has its hold row, parcels are marked,
+  to-dos and notice written; beside the eight, and once more with nobody at work.
 * ``orm``: a hold created and an order saved one by one in one transaction, without any record:
   measured on a sample of the same orders in the same run and scaled to all.
 * ``gate``: the CPU of one transition, a label from its intent to its second check, with the lock
@@ -153,7 +153,7 @@ def _stop_the_province(row: Interception, second: User, parcels: Sequence[int],
     with patch.object(filling, "hold_all", hold_all):
         began = time.perf_counter()
         acts.approve(row.pk, user=second, actor=Actor.person(second))
-        found["held_s"] = time.perf_counter() - found.pop("looked") + found["exact_ms"] / 1000
+        found["held_beside_s"] = time.perf_counter() - found.pop("looked")
     time.sleep(WARM_UP / 2)
     stop.set()
     done = [answers.get(timeout=120) for _ in crew]
@@ -186,7 +186,10 @@ def _orm_loop(row: Interception, sample: int) -> float:
 
 @contextmanager
 def _without_gates() -> Iterator[None]:
-    with patch.object(gates, "share", lambda: None), patch.object(gates, "active_gates", tuple):
+    with (
+        patch.object(gates, "locked_order", lambda pk: SalesOrder.objects.locked([pk]).get()),
+        patch.object(gates, "active_gates", tuple),
+    ):
         yield
 
 
@@ -260,18 +263,30 @@ def run(*, orders: int, rounds: int) -> dict[str, Any]:
     each = []
     for turn in range(rounds):
         row = _asked(packer)
-        mine = parcels[turn * share : (turn + 1) * share]
-        figures = _stop_the_province(row, second, mine, packer)
-        held = OrderHold.objects.open().filter(interception=row).count()
-        inside = acts.size_of(JIANGSU).orders
-        if figures["leak"] or held != inside:
-            message = f"figure void: {figures}, {held} of {inside} held"
-            raise RuntimeError(message)
-        orm = _orm_loop(row, min(SAMPLE, held)) * held
-        ends_ms, released = _release(row, boss)
-        each.append({**figures, "held": held, "orm_s": orm, "ends_ms": ends_ms,
-                     "released_s": released})  # fmt: skip
+        figures = _stop_the_province(
+            row, second, parcels[turn * share : (turn + 1) * share], packer
+        )
+        _must_hold_all(row, figures)
+        _release(row, boss)
+        row = _asked(packer)
+        began = time.perf_counter()
+        acts.approve(row.pk, user=second, actor=Actor.person(second))
+        figures["held_s"] = time.perf_counter() - began
+        figures["held"] = _must_hold_all(row, figures)
+        figures["orm_s"] = _orm_loop(row, min(SAMPLE, figures["held"])) * figures["held"]
+        figures["ends_ms"], figures["released_s"] = _release(row, boss)
+        each.append(figures)
     return _told(each, cost, orders)
+
+
+def _must_hold_all(row: Interception, figures: dict[str, Any]) -> int:
+    """How many orders it holds. Raises RuntimeError where one slipped through."""
+    held = OrderHold.objects.open().filter(interception=row).count()
+    inside = acts.size_of(JIANGSU).orders
+    if figures["leak"] or held != inside:
+        message = f"figure void: {figures}, {held} of {inside} held"
+        raise RuntimeError(message)
+    return held
 
 
 def _told(each: Sequence[dict[str, Any]], cost: dict[str, float], orders: int) -> dict[str, Any]:
@@ -287,6 +302,7 @@ def _told(each: Sequence[dict[str, Any]], cost: dict[str, float], orders: int) -
         "leak": max(one["leak"] for one in each),
         "labels_tried": sum(one["tried"] for one in each),
         "labels_made": sum(one["made"] for one in each),
+        "held_beside_clients_seconds": round(median("held_beside_s"), 2),
         "held_seconds": round(median("held_s"), 2),
         "held_seconds_rounds": [round(one["held_s"], 2) for one in each],
         "orm_loop_seconds_scaled": round(median("orm_s"), 1),
