@@ -6,17 +6,16 @@ Each becomes an expression over one order, or a column of a part that is joined 
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ordercenter.core.addresses import PROVINCES
+from risk.facts.plain import OVER_CUSTOMS
 from risk.language import FactSpec
 from risk.setwise import prices
 from risk.setwise.likeness import likeness
 from risk.setwise.lists import Lists
-from risk.setwise.recorded import RECORDED, recorded
+from risk.setwise.recorded import RECORDED, Recorded
 from risk.setwise.statement import Statement, Told
-from risk.setwise.texts import BLANKS, normal_sql
+from risk.setwise.texts import BLANKS, normal_text
 from risk.setwise.windows import Windows
 
-MAINLAND: Final = PROVINCES[:-3]
 _MAIN: Final = "FILTER (WHERE NOT is_gift)"
 _SUMS: Final[Mapping[str, str]] = {
     "goods_amount": f"sum(amount) {_MAIN}",
@@ -37,7 +36,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "is_rush": "s.is_rush",
     "hour": "extract(hour FROM s.placed_at AT TIME ZONE 'Asia/Shanghai')",
 }
-_TEXTS: Final[Mapping[str, str]] = {"remark": "s.buyer_remark", "memo": "s.seller_memo"}
+_TEXTS: Final[Mapping[str, str]] = {"remark": "buyer_remark", "memo": "seller_memo"}
 _PLACES: Final = frozenset({"province", "city", "district", "channel", "shop"})
 
 
@@ -48,9 +47,10 @@ class Facts:
         self._statement = statement
         self._windows = Windows(statement)
         self._lists = Lists(statement)
+        recorded = Recorded(statement)
         self._known: dict[FactSpec, Told] = {}
         self._makers: Final[Mapping[str, Callable[[FactSpec], Told]]] = {
-            **dict.fromkeys(RECORDED, lambda spec: recorded(statement, spec)),
+            **dict.fromkeys(RECORDED, recorded.told),
             **dict.fromkeys(_COLUMNS, lambda spec: Told(_COLUMNS[spec.name])),
             **dict.fromkeys(_PLACES, _place),
             **dict.fromkeys(_SUMS, self._over_goods(_SUMS, "0")),
@@ -63,7 +63,7 @@ class Facts:
             "units_in_window": self._units,
             "price_ratio": lambda spec: prices.price_ratio(statement, spec),
             "discount_ratio": lambda _: prices.discount_ratio(statement),
-            "likeness": lambda spec: likeness(statement, spec),
+            "likeness": lambda spec: likeness(statement, spec, recorded),
             "in_list": lambda spec: self._lists.listed(spec.param("list")),
             "carrier_reach": lambda spec: self._lists.reach(spec.param("list")),
             "max_line_units": self._max_line_units,
@@ -87,18 +87,17 @@ class Facts:
         return Told(most, f"{most} IS NOT NULL")
 
     def _text(self, spec: FactSpec) -> Told:
-        text = _TEXTS[spec.name]
-        normal = normal_sql(self._statement, text)
-        return Told(f"(CASE WHEN {text} = '' THEN '' ELSE {normal} END)")
+        return Told(f"COALESCE({normal_text(self._statement, _TEXTS[spec.name])}, '')")
 
     def _remark_empty(self, _: FactSpec) -> Told:
         blanks = self._statement.bind(BLANKS, "text")
         return Told(f"(translate(s.buyer_remark, {blanks}, '') = '')")
 
     def _is_cross_border(self, _: FactSpec) -> Told:
-        """A place that is none of the mainland; where no place is given nothing is said."""
-        home = self._statement.bind(sorted(MAINLAND), "text[]")
-        return Told(f"(s.province <> ALL({home}))", "s.province <> ''")
+        """A place beyond the customs, or without a Chinese sign in its name."""
+        beyond = self._statement.bind(sorted(OVER_CUSTOMS), "text[]")
+        chinese = self._statement.bind("[\u4e00-\u9fff]", "text")
+        return Told(f"(s.province = ANY({beyond}) OR s.province !~ {chinese})", "s.province <> ''")
 
     def _units(self, spec: FactSpec) -> Told:
         """Pieces of these goods, or of what was listed when the order came."""

@@ -1,10 +1,9 @@
 """Lists in SQL, as they stood when the order came in."""
 
-from functools import partial
 from typing import Final
 
 from risk.models import RuleList
-from risk.setwise.statement import NOTHING, Statement, Told
+from risk.setwise.statement import Statement, Told
 from risk.setwise.texts import normal_sql
 
 Key = RuleList.Key
@@ -65,8 +64,7 @@ class Lists:
         return f"({name}.order_id IS NOT NULL)"
 
     def _by_evidence(self, entries: str, key: str) -> Told:
-        self._statement.history(NOTHING)
-        keys = self._statement.part(("keys",), partial(_keys, self._statement))
+        keys = self._statement.keys()
         body = (
             "SELECT DISTINCT x.order_id FROM e AS x JOIN s ON s.id = x.order_id "  # noqa: S608 - own columns
             f"JOIN risk_rulelistentry t ON t.value = x.{key} AND {entries}"
@@ -114,10 +112,3 @@ _REGIONS: Final = (
     f"ARRAY[s.province, s.province || {_CITY}, s.province || {_CITY} || {_DISTRICT}]::text[]"
 )
 """As ``region_values`` of ``risk/listing.py`` names them."""
-
-
-def _keys(statement: Statement) -> str:
-    return (
-        "SELECT order_id, buyer, device, phone, address, ip FROM e "  # noqa: S608 - values are bound
-        f"WHERE placed_at >= {statement.since_sql()}"
-    )

@@ -5,7 +5,6 @@ nothing of it. An order whose first verdict did not ask the same fact has no rec
 the fact is unknown.
 """
 
-from functools import partial
 from typing import Final
 
 from risk.language import FactSpec
@@ -17,31 +16,47 @@ FORMAT: Final = 1
 """The way of writing that ``risk/facts/inputs.py`` uses."""
 
 
-def recorded(statement: Statement, spec: FactSpec) -> Told:
-    """The fact as the first verdict kept it."""
-    label = statement.bind(spec.label, "text")
-    name = statement.part(("recorded", spec), partial(_body, spec, label))
-    return Told(f"{name}.value", f"({name}.is_other IS NOT TRUE)")
+class Recorded:
+    """The recorded facts of one statement: one part, a column for each."""
 
+    def __init__(self, statement: Statement) -> None:
+        self._statement = statement
+        self._columns: dict[FactSpec, str] = {}
 
-def _body(spec: FactSpec, label: str) -> str:
-    value = _SET if spec.kind.type == "set" else _NUMBER
-    return (
-        f"SELECT order_id, told = '\"-\"' AS is_other, {value} AS value FROM ("  # noqa: S608 - values are bound
-        "SELECT order_id, told, told #>> '{}' AS text FROM (SELECT order_id, "
-        "CASE jsonb_typeof(told) WHEN 'object' THEN told -> 'v' ELSE told END AS told FROM ("
-        f"SELECT DISTINCT ON (v.order_id) v.order_id, v.inputs -> 'facts' -> {label} AS told "
-        "FROM s JOIN risk_verdict v ON v.order_id = s.id "
-        f"WHERE v.inputs ->> 'v' = '{FORMAT}' ORDER BY v.order_id, v.id) AS kept) AS bare) AS read"
-    )
+    def told(self, spec: FactSpec) -> Told:
+        """The fact as the first verdict kept it."""
+        name = self._statement.part("recorded", self._body)
+        column = self._columns.setdefault(spec, f"r{len(self._columns)}")
+        return Told(f"{name}.{column}", f"({name}.{column}_is_other IS NOT TRUE)")
+
+    def _body(self) -> str:
+        """From the inside: the first verdicts, what each says of a fact, its bare value, read."""
+        bind, ids = self._statement.bind, self._statement.ids("v.order_id")
+        kept = bare = read = ""
+        for spec, name in self._columns.items():
+            value = _SET if spec.kind.type == "set" else _NUMBER
+            kept += f", v.inputs -> 'facts' -> {bind(spec.label, 'text')} AS {name}"
+            bare += (
+                f", CASE jsonb_typeof({name}) WHEN 'object' THEN {name} -> 'v' "
+                f"ELSE {name} END AS {name}"
+            )
+            read += f", {name} = '\"-\"' AS {name}_is_other, {value.format(name)} AS {name}"
+        return (
+            f"SELECT order_id{read} FROM (SELECT order_id{bare} FROM ("  # noqa: S608 - own columns, values are bound
+            f"SELECT DISTINCT ON (v.order_id) v.order_id{kept} FROM s "
+            f"JOIN risk_verdict v ON v.order_id = s.id AND {ids} "
+            f"WHERE v.inputs ->> 'v' = '{FORMAT}' ORDER BY v.order_id, v.id) AS kept) AS bare"
+        )
 
 
 _SET: Final = (
-    "CASE jsonb_typeof(told) WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text(told)) END"
+    "CASE jsonb_typeof({0}) WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text({0})) END"
 )
+_TEXT: Final = "({0} #>> '{{}}')"
 _NUMBER: Final = (
-    "CASE WHEN jsonb_typeof(told) = 'number' THEN text::numeric "
-    "WHEN text LIKE 'd:%%' THEN substr(text, 3)::numeric "
-    f"WHEN text LIKE 'r:%%' THEN round(split_part(substr(text, 3), '/', 1)::numeric, {DECIMALS}) "
-    "/ COALESCE(NULLIF(split_part(text, '/', 2), ''), '1')::numeric END"
+    "CASE WHEN jsonb_typeof({0}) = 'number' THEN {0}::numeric "
+    f"WHEN {_TEXT} LIKE 'd:%%' THEN substr({_TEXT}, 3)::numeric "
+    f"WHEN {_TEXT} LIKE 'r:%%' THEN "
+    f"round(split_part(substr({_TEXT}, 3), '/', 1)::numeric, {DECIMALS}) "
+    f"/ COALESCE(NULLIF(split_part({_TEXT}, '/', 2), ''), '1')::numeric END"
 )

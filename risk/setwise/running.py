@@ -17,7 +17,8 @@ from psycopg.errors import QueryCanceled
 
 from ordercenter.core.readonly import read_only
 from risk.language import Program
-from risk.setwise.compiling import Hit, hits_sql, unpack
+from risk.setwise.compiling import Hit, Query, hits_sql, unpack
+from risk.setwise.statement import HIGH_ID, LOW_ID
 
 ORDERS_A_PIECE: Final = 125_000
 MEMORY: Final = "192MB"
@@ -103,12 +104,14 @@ def _quiet(_done: int, _total: int) -> None:
 
 
 def _settle(cursor: Any) -> None:
-    # Compiling an expression of hundreds of comparisons takes longer than it ever saves, and
-    # this transaction is idle while its helpers work.
+    # Compiling an expression of hundreds of comparisons takes longer than it ever saves. Of the
+    # parts of a statement the planner knows no sizes, and what it thinks a row or two it would
+    # join by going round and round. And this transaction is idle while its helpers work.
     for name, value in (
         ("idle_in_transaction_session_timeout", "0"),
         ("work_mem", MEMORY),
         ("jit", "off"),
+        ("enable_nestloop", "off"),
     ):
         cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
 
@@ -146,12 +149,22 @@ def _judge(cursor: Any, program: Program, piece: Piece, deadline: float) -> list
             message = "the time for judging is over"
             raise OperationalError(message) from QueryCanceled()
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
-        cursor.execute(query.text, query.values)
+        cursor.execute(query.text, {**query.values, **_ids(cursor, query, piece)})
         for pk, number, placed_at, channel, amount, currency, packed in cursor.fetchall():
             before = known[pk].hits if pk in known else ()
             hits = (*before, *unpack(query, packed))
             known[pk] = Judged(pk, number, placed_at, channel, amount, currency, hits)
     return list(known.values())
+
+
+def _ids(cursor: Any, query: Query, piece: Piece) -> dict[str, object]:
+    """The keys of all orders that the statement reads."""
+    cursor.execute(
+        "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM (SELECT id FROM orders_salesorder "
+        "WHERE placed_at >= %s AND placed_at < %s OFFSET 0) AS read",
+        [piece.since - query.back, piece.until],
+    )
+    return dict(zip((LOW_ID, HIGH_ID), cursor.fetchone(), strict=True))
 
 
 def _one_by_one(

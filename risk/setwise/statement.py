@@ -15,6 +15,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 NOTHING: Final = timedelta()
+LOW_ID, HIGH_ID = "low_id", "high_id"
+"""Values that may be narrowed to the keys of all orders a statement reads: keys grow with time,
+and a range of them is read much faster than a time is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +45,14 @@ class Statement:
 
     def __init__(self, since: datetime, until: datetime) -> None:
         self.since, self.until = since, until
-        self.values: dict[str, object] = {}
+        self.values: dict[str, object] = {LOW_ID: 0, HIGH_ID: 2**63 - 1}
         self._places: dict[tuple[type, str], str] = {}
         self._parts: dict[str, Callable[[], str]] = {}
         self._joined: list[str] = []
         self._known: dict[Hashable, str] = {}
         self._goods: dict[str, str] = {}
         self._needs_history = self._needs_lines = False
-        self._back = self._lines_back = self._reads = NOTHING
+        self._back = self._lines_back = NOTHING
 
     def bind(self, value: object, kind: str) -> str:
         """The place of a value in the text, cast to the SQL type ``kind``."""
@@ -69,14 +72,15 @@ class Statement:
         self._needs_lines = True
         self._lines_back = max(self._lines_back, back)
 
-    def reads(self, back: timedelta) -> None:
-        """Say how far back a part reads that goes to the tables itself."""
-        self._reads = max(self._reads, back)
-
     @property
     def back(self) -> timedelta:
         """How far before the first order judged anything is read."""
-        return max(self._back, self._lines_back, self._reads)
+        return max(self._back, self._lines_back)
+
+    def keys(self) -> str:
+        """The part with the keys of every order judged."""
+        self.history(NOTHING)
+        return self.part("keys", lambda: f"SELECT * FROM e WHERE placed_at >= {self.since_sql()}")  # noqa: S608 - values are bound
 
     def part(self, what: Hashable, body: Callable[[], str], *, joined: bool = True) -> str:
         """The name of the part that ``what`` describes, made at the end and once.
@@ -114,6 +118,11 @@ class Statement:
             f"(SELECT {columns} FROM s {' '.join(joins)}) AS judged WHERE {where}"
         )
 
+    @staticmethod
+    def ids(column: str) -> str:
+        """That a column lies among the keys of the orders read."""
+        return f"{column} BETWEEN %({LOW_ID})s AND %({HIGH_ID})s"
+
     def since_sql(self, back: timedelta = NOTHING) -> str:
         return self.bind(self.since - back, "timestamptz")
 
@@ -133,11 +142,12 @@ class Statement:
     def _evidence(self) -> str:
         # Keys are compared byte by byte: they are hashes, and the words of a language sort slowly.
         return (
-            "SELECT v.order_id, v.placed_at, v.amount, "  # noqa: S608 - values are bound
+            "SELECT v.order_id, v.shop_id, v.placed_at, v.amount, "  # noqa: S608 - values are bound
             'v.buyer_key COLLATE "C" AS buyer, v.device_key COLLATE "C" AS device, '
             'v.phone_key COLLATE "C" AS phone, v.address_key COLLATE "C" AS address, '
-            'v.ip COLLATE "C" AS ip FROM orders_orderevidence v '
-            f"WHERE v.placed_at >= {self.since_sql(self._back)} "
+            'v.ip COLLATE "C" AS ip, COALESCE(cardinality(v.address_shingles), 0) > 0 AS is_placed '
+            f"FROM orders_orderevidence v WHERE {self.ids('v.order_id')} "
+            f"AND v.placed_at >= {self.since_sql(self._back)} "
             f"AND v.placed_at < {self.until_sql()}"
         )
 
@@ -150,7 +160,8 @@ class Statement:
             "FROM orders_salesorder o JOIN orders_orderline n ON n.order_id = o.id "
             "JOIN catalog_sku k ON k.id = n.sku_id "
             f"WHERE o.placed_at >= {self.since_sql(self._lines_back)} "
-            f"AND o.placed_at < {self.until_sql()} AND NOT n.is_dropped"
+            f"AND o.placed_at < {self.until_sql()} AND {self.ids('n.order_id')} "
+            "AND NOT n.is_dropped"
         )
 
     def _sums(self) -> str:

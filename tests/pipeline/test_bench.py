@@ -179,4 +179,13 @@ def test_a_province_is_stopped_beside_an_orm_loop() -> None:
     assert (found["orders"], found["inside"], found["leak"]) == (20_000, 5_000, 0)
     assert found["labels_made"] > 0
     assert found["orm_loop_seconds_scaled"] > found["held_seconds"] > 0
-    assert found["transition_cpu_ms"] > found["transition_without_gates_cpu_ms"] > 0
+    assert found["transition_ms"] > 0
+
+
+@pytest.mark.nightly
+def test_rules_are_measured_in_both_forms_over_stored_orders() -> None:
+    found = run_bench("screen")
+    assert found["stateless"]["judged_per_cpu_second"] > found["stateless"]["rules"] > 3
+    assert found["windows"]["per_second"] > found["windows"]["one_by_one_per_second"] > 0
+    assert 0 < found["path"]["share_of_rules"] < 1
+    assert found["rejudged"]["compared_hits"] > 10

@@ -99,7 +99,7 @@ def _trade(
     }  # fmt: skip
 
 
-def _fill(count: int, *, start: int) -> None:
+def fill(count: int, *, start: int) -> None:
     """Put raw orders into the inbox; not part of any figure."""
     shop = Shop.objects.filter(channel="taobao").values_list("pk", flat=True)[0]
     chunk: list[RawMessage] = []
@@ -111,7 +111,7 @@ def _fill(count: int, *, start: int) -> None:
     channels.store(chunk, source=InboxMessage.Source.POLL, shop_id=shop)
 
 
-def _drain(limit: int) -> tuple[int, float, list[tuple[int, float]]]:
+def drain(limit: int) -> tuple[int, float, list[tuple[int, float]]]:
     """Work the inbox off; (orders, seconds, [(orders, seconds) of each batch])."""
     began = time.perf_counter()
     done = 0
@@ -132,13 +132,13 @@ def _worker(limit: int, start: Any, answers: Any) -> None:
     connection.close()
     connection.ensure_connection()
     start.wait()
-    answers.put(_drain(limit)[2])
+    answers.put(drain(limit)[2])
 
 
 def _drain_together(limit: int, workers: int) -> tuple[int, float, list[tuple[int, float]]]:
     """The same by several worker processes at once, as ``WORKERS`` of them would."""
     if workers == 1:
-        return _drain(limit)
+        return drain(limit)
     fork = multiprocessing.get_context("fork")
     start, answers = fork.Barrier(workers + 1), fork.Queue()
     connection.close()
@@ -196,13 +196,13 @@ def run(*, orders: int, batch: int, rounds: int, workers: int) -> dict[str, Any]
     curve: list[tuple[int, float]] = []
     start = 0
     for _ in range(rounds):
-        _fill(each, start=start)
+        fill(each, start=start)
         done, seconds, batches = _drain_together(batch, workers)
         product.append(done / seconds)
         curve += batches
         start += each
-        _fill(few, start=start)
-        done, seconds, _ = _drain(1)
+        fill(few, start=start)
+        done, seconds, _ = drain(1)
         single.append(done / seconds)
         start += few
     with connection.cursor() as cursor:

@@ -15,6 +15,7 @@ from ordercenter.pipeline.bench import (
     poll,
     replay,
     reserve,
+    screen,
     stock_push,
     wall,
     wall_page,
@@ -128,11 +129,24 @@ def _intercept(options: Options) -> dict[str, Any]:
         return found | {"settings": durability()}
 
 
+def _screen(options: Options) -> dict[str, Any]:
+    quick = options["quick"]
+    with scratch_database():
+        found = screen.run(
+            orders=options["orders"] or (5_000 if quick else 1_000_000),
+            workers=options["workers"],
+            rounds=options["rounds"] or (1 if quick else 3),
+            say=lambda words: sys.stderr.write(f"{words}\n"),
+        )
+        return found | {"settings": durability()}
+
+
 MEASURES: Final[Mapping[str, Callable[[Options], dict[str, Any]]]] = {
     "ingest": _ingest,
     "reserve_hot": _reserve_hot,
     "reserve_spread": _reserve_spread,
     "reserve_path": _reserve_path,
+    "screen": _screen,
     "wall": _wall,
     "wall_page": _wall_page,
     "poll": _poll,
