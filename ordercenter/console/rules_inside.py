@@ -1,5 +1,6 @@
 """The live rules and the orders that are inside already: look, then have them judged again."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,7 +16,9 @@ from ordercenter.console.reasons import checked_reason
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can, allows, require
 from ordercenter.pipeline import rule_life
+from ordercenter.pipeline.rule_life import Effect
 from risk.models import RuleSet
+from risk.sets import live_program
 
 LOOKED_AT: Final = 2_000
 """Open orders a page looks at; ``manage.py apply_rules`` looks at all."""
@@ -45,11 +48,12 @@ def inside_page(request: HttpRequest) -> HttpResponse:
 def _draw(request: HttpRequest, *, error: str = "", status: int = HTTPStatus.OK) -> HttpResponse:
     found = rule_life.preview(most=LOOKED_AT)
     row = RuleSet.objects.filter(version=found.version).first()
+    names = {rule.code: rule.name for rule in live_program().rules}
     context: dict[str, Any] = {
         "found": found,
         "total": rule_life.open_count(),
-        "gains": _most_first(found.gains),
-        "losses": _most_first(found.losses),
+        "gains": _most_first(found.gains, names),
+        "losses": _most_first(found.losses, names),
         "last": rule_life.last_run(row) if row else None,
         "may_apply": allows(request.user, Can.EDIT_RULES),
         "may_release": allows(request.user, Can.REVIEW),
@@ -60,5 +64,9 @@ def _draw(request: HttpRequest, *, error: str = "", status: int = HTTPStatus.OK)
     return render(request, "console/rules_inside.html", context, status=int(status))
 
 
-def _most_first(effects: dict[str, rule_life.Effect]) -> list[rule_life.Effect]:
-    return sorted(effects.values(), key=lambda one: (-one.orders, one.code))
+def _most_first(
+    effects: Mapping[str, Effect], names: Mapping[str, str]
+) -> list[tuple[Effect, str]]:
+    """What becomes of each rule's holds, with its name; a rule that is gone has its code."""
+    rows = sorted(effects.values(), key=lambda one: (-one.orders, one.code))
+    return [(one, names.get(one.code, one.code)) for one in rows]

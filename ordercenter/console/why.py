@@ -24,7 +24,6 @@ from ordercenter.pipeline.hindsight import Otherwise, Then
 from risk.explaining import Explained
 
 LABELS: Final[tuple[tuple[str, Promise], ...]] = (
-    ("channel_status", _("平台状态")),
     ("refund_state", _("退款状态")),
     ("payable_amount", _("应付")),
     ("paid_amount", _("已付")),
@@ -63,7 +62,8 @@ def why_page(request: HttpRequest, number: str) -> HttpResponse:
         "order": order, "then": then, "error": error, "typed": typed,
         "picker": _local(then.at), "is_now": not typed or not at,
         "status": then.status.label if then.status else "",
-        "fields": [(label, then.fields[name]) for name, label in LABELS if then.fields[name]],
+        "fields": [(label, _shown(then.fields[name])) for name, label in LABELS
+                   if then.fields[name] not in {None, "", "none"}],
         "holds": _holds(then),
         "hits": [one for one in rules if one.fired],
         "skipped": [one for one in rules if not one.fired and one.skipped],
@@ -84,6 +84,15 @@ def _moment(text: str) -> datetime | None:
     if found is None:
         return None
     return found if found.tzinfo else found.replace(tzinfo=SHANGHAI)
+
+
+def _shown(value: str | None) -> str:
+    """A field of then; instants as the clock on the wall has them."""
+    try:
+        at = datetime.fromisoformat(value or "")
+    except ValueError:
+        return value or ""
+    return f"{at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}" if at.tzinfo else str(value)
 
 
 def _local(at: datetime) -> str:

@@ -8,6 +8,7 @@ record, and nothing follows.
 import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from django.db import connection
@@ -120,9 +121,21 @@ def _passed_by_people(works: Sequence[Work]) -> set[tuple[int, str, str]]:
 
 
 def _same(evidence: Mapping[str, Any]) -> str:
-    """What was found, without what the buyer answered to it."""
+    """What was found, without what the buyer answered to it.
+
+    600 and 600.00 are one value: a channel may tell money without its fen, and the database
+    gives it back with them.
+    """
     found = {name: value for name, value in evidence.items() if name != "after_sales"}
+    found["seen"] = [_plain_number(told) for told in evidence.get("seen", ())]
     return json.dumps(found, sort_keys=True)
+
+
+def _plain_number(told: Any) -> str:
+    try:
+        return str(Decimal(told).normalize())
+    except (InvalidOperation, TypeError, ValueError):
+        return str(told)
 
 
 def _rule_hold(finding: Finding) -> HoldDraft:

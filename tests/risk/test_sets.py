@@ -21,6 +21,7 @@ from risk.errors import NoFreshReport, SelfActivation, StaleRules, WrongRuleStat
 from risk.models import Backtest, RuleSet
 from risk.separation import author_of_live_change_today, changed_today
 from tests.factories import SalesOrderFactory, user_with
+from tests.races.tools import meeting
 from tests.risk.rule_life import a_rule, committed, live, report_on
 
 State = RuleSet.State
@@ -347,6 +348,33 @@ def test_of_two_sets_that_go_live_at_once_one_is_live_in_the_end(
     assert not [one for one in outcomes if isinstance(one, BaseException)], outcomes
     assert RuleSet.objects.filter(is_live=True).count() == 1
     assert RuleSet.objects.filter(is_live=False, activated_at__isnull=False).count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_lock_of_the_sets_one_of_two_activations_breaks(
+    keeper: User,
+    other: User,
+    run_together: Callable[..., list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    live()
+    rows = [committed(a_rule(), version=2), committed(a_rule(value="9"), version=3)]
+    for row in rows:
+        report_on(row)
+    meet, gate_now = meeting(2, 20), sets.gate_now
+
+    def looks(*args: Any, **kwargs: Any) -> Any:
+        found = gate_now(*args, **kwargs)
+        meet()
+        return found
+
+    monkeypatch.setattr(sets, "lock_sets", lambda: None)
+    monkeypatch.setattr(sets, "gate_now", looks)
+    outcomes = run_together(
+        lambda: sets.ask_activation(rows[0].pk, keeper),
+        lambda: sets.ask_activation(rows[1].pk, other),
+    )
+    assert [type(one) for one in outcomes if isinstance(one, BaseException)] == [IntegrityError]
 
 
 # --- what a batch asks ----------------------------------------------------------------------------
