@@ -1,6 +1,6 @@
 """A rule's form as its page draws it, and what the page's pick lists offer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -103,23 +103,23 @@ def outline(form: RuleForm, offered: Offers) -> Outline:
             box("one", "warehouse", _("优先从虚拟仓发"),
                 choices=[("", _("（不指定）")), *offered.warehouses]),
         ],
-        fills=_pairs(form, ("fill_field", "fill_value"), FILLS, ()),
-        told=_pairs(form, ("notify_to", "notify_template"), offered.audiences,
-                    offered.templates),
+        fills=_pairs(form, {"fill_field": _("项目"), "fill_value": _("填为")}, FILLS, ()),
+        told=_pairs(form, {"notify_to": _("通知谁"), "notify_template": _("用哪个模板")},
+                    offered.audiences, offered.templates),
     )  # fmt: skip
 
 
-def _pairs(form: RuleForm, names: tuple[str, str], left: Choices, right: Choices) -> list[Pair]:
-    """The rows of two fields, and an empty one to go on with."""
+def _pairs(form: RuleForm, labels: Mapping[str, str], left: Choices, right: Choices) -> list[Pair]:
+    """The rows of two fields, and an empty one to go on with. Without ``right`` it is typed."""
     nobody: Choices = (("", _("（无）")),)
-    filled = [row for row in form.rows(*names) if any(row)]
-    error = form.errors.get(names[0], "")
+    (name, label), (other, other_label) = labels.items()
+    filled = [row for row in form.rows(name, other) if any(row)]
+    error = form.errors.get(name, "")
     return [
         Pair(
-            Box("one", names[0], _("项目"), [first], [*nobody, *left],
-                error=error if place == 0 else ""),
-            Box("one" if right else "text", names[1], _("内容"), [second],
+            Box("one", name, label, [first], [*nobody, *left], error=error if n == 0 else ""),
+            Box("one" if right else "text", other, other_label, [second],
                 [*nobody, *right] if right else ()),
         )
-        for place, (first, second) in enumerate([*filled, ("", "")])
+        for n, (first, second) in enumerate([*filled, ("", "")])
     ]  # fmt: skip

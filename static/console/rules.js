@@ -70,12 +70,16 @@
       else field.checked = checked;
     }
   };
+  const folds = () => [...shape.querySelectorAll("details")];
+  const heading = (fold) => fold.querySelector("summary").textContent;
   const change = async (step, name) => {
     typed = new Map();
     try {
       const drawn = await post(form.action, { step });
       const focused = document.activeElement?.name;
+      const opened = new Set(folds().filter((one) => one.open).map(heading));
       fill(shape, drawn.querySelector("[data-shape]"));
+      folds().forEach((one) => (one.open ||= opened.has(heading(one))));
       lost.hidden = true;
       putBack();
       focusAfter(step, typed.size ? focused : name);

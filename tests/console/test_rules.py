@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -20,6 +21,7 @@ from ordercenter.core.policy import Role
 from ordercenter.pipeline import backtests
 from risk import lists
 from risk.models import Backtest, RuleSet, ShadowVerdict
+from risk.setwise.compiling import hits_sql
 from tests.console.conftest import AsRole
 from tests.console.posting import fields_of
 from tests.pipeline.seller import Seller, draft, line, open_seller, take, take_one
@@ -317,6 +319,24 @@ def test_a_count_that_takes_too_long_says_so(boss: Client, monkeypatch: pytest.M
     row = new_draft(boss, rule())
     monkeypatch.setattr(rule_counts, "run_backtest", slow)
     assert "3 秒内没有数完" in aside(boss, row)
+
+
+def test_the_database_itself_ends_a_count_that_takes_longer_than_its_box(
+    boss: Client, seller: Seller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(seller.shop, *(draft(line("SOFA", 6)) for _ in range(3)))
+    row = new_draft(boss, rule())
+    original = hits_sql
+
+    def slowly(*told: Any) -> Any:
+        nap = "WITH nap AS MATERIALIZED (SELECT pg_sleep(0.05)) SELECT q.* FROM nap, (%s) q"
+        return [replace(one, text=nap.replace("%s", one.text)) for one in original(*told)]
+
+    monkeypatch.setattr("risk.setwise.running.hits_sql", slowly)
+    assert "会命中 <b>3</b> 单" in aside(boss, row)  # in its box the same count comes to an end
+    monkeypatch.setattr(rule_counts, "BOX", 0)  # a statement then gets one millisecond
+    assert "3 秒内没有数完" in aside(boss, row)
+    assert boss.get("/rules/").status_code == 200  # the connection goes on as before
 
 
 def test_a_database_that_is_away_is_no_long_count(
