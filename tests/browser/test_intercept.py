@@ -97,7 +97,7 @@ def test_a_province_is_chosen_confirmed_held_and_let_go(
     row = Interception.objects.get()
     assert OrderHold.objects.open().filter(interception=row).count() == 3
     visitor.open("/wall/")
-    expect(page.locator(".banner")).to_contain_text("吉林省暂停发货")
+    expect(page.locator(".stops")).to_contain_text("吉林省暂停发货")
     keep(page, f"intercept-banner-{name}")
     visitor.open("/intercept/")
     expect(page.locator(".progress")).to_contain_text("现挂 3 单")

@@ -158,7 +158,7 @@ def _begin(row: FeedWarning, now: datetime) -> None:
     if row.starts_at is not None and row.starts_at > now:
         _settle(row, State.WAITING)
     elif row.level < feed.least_level:
-        _settle(row, State.NOTED, f"低于 {LEVEL_WORDS[feed.least_level]}")
+        _settle(row, State.NOTED, f"低于{LEVEL_WORDS[feed.least_level]}")
     elif row.body.get("carriers") and not _is_ours(row.body["carriers"]):
         _settle(row, State.NOTED, "不是在用的快递公司")
     else:

@@ -121,9 +121,11 @@ def _understood(text: str, now: datetime) -> commands.Command:
     found = read_command(text, now=now)
     if isinstance(found, Choices):
         options = [{"label": one.label, "text": one.text} for one in found.options]
-        lines = [found.question, *(f"  {one.label}：{one.text}" for one in found.options)]
+        words = f"{found.question} " + "；".join(
+            f"{one.label}（{one.text}）" for one in found.options
+        )
         error = {"code": "ambiguous", "message": found.question}
-        raise Stopped("\n".join(lines), {"error": error, "choices": options})
+        raise Stopped(words, {"error": error, "choices": options})
     if isinstance(found, NotUnderstood):
         understood = [chip.words for chip in found.understood]
         words = "；".join(
