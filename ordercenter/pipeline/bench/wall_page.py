@@ -7,7 +7,9 @@ baseline of the run.
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.contrib.auth.models import Group, User
@@ -87,14 +89,54 @@ def _pages(numbers: Sequence[str], shop: int) -> Mapping[str, Callable[[int], st
     }
 
 
-def _timed(client: Client, pages: Mapping[str, Callable[[int], str]], turns: int
-           ) -> dict[str, list[float]]:  # fmt: skip
-    found: dict[str, list[float]] = {name: [] for name in pages}
+@dataclass(slots=True)
+class Waits:
+    """What each turn of one page took, in milliseconds."""
+
+    whole: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)
+    """Processor time of this process: the same on a busy machine."""
+    database: list[float] = field(default_factory=list)
+    """Of the whole, time spent waiting for the database."""
+
+    def figures(self, name: str) -> dict[str, float]:
+        ranked = sorted(self.whole)
+        return {
+            f"{name}_ms_median": round(statistics.median(ranked), 1),
+            f"{name}_ms_p95": round(ranked[int(len(ranked) * 0.95)], 1),
+            f"{name}_own_cpu_ms_median": round(statistics.median(self.own), 1),
+            f"{name}_database_ms_median": round(statistics.median(self.database), 1),
+        }
+
+
+@contextmanager
+def _asking() -> Iterator[list[float]]:
+    """The milliseconds each statement takes meanwhile."""
+    spent: list[float] = []
+
+    def clocked(execute: Any, *args: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return execute(*args)
+        finally:
+            spent.append((time.perf_counter() - began) * 1000)
+
+    with connection.execute_wrapper(clocked):
+        yield spent
+
+
+def _timed(
+    client: Client, pages: Mapping[str, Callable[[int], str]], turns: int
+) -> dict[str, Waits]:
+    found = {name: Waits() for name in pages}
     for turn in range(turns):
         for name, address in pages.items():
-            began = time.perf_counter()
-            answer = client.get(address(turn), headers={"Host": "localhost"})
-            found[name].append((time.perf_counter() - began) * 1000)
+            began, worked = time.perf_counter(), time.process_time()
+            with _asking() as spent:
+                answer = client.get(address(turn), headers={"Host": "localhost"})
+            found[name].whole.append((time.perf_counter() - began) * 1000)
+            found[name].own.append((time.process_time() - worked) * 1000)
+            found[name].database.append(sum(spent))
             if answer.status_code != 200:  # noqa: PLR2004 - the page itself
                 message = f"figure void: {address(turn)} answered {answer.status_code}"
                 raise RuntimeError(message)
@@ -122,10 +164,8 @@ def run(*, orders: int, cards: int, turns: int) -> dict[str, Any]:
     found = _timed(client, pages, turns)
     figures: dict[str, Any] = {
         "orders": orders, "open_cards": cards, "turns": turns,
-        "empty_wall_ms_median": round(statistics.median(empty), 1),
     }  # fmt: skip
+    figures |= empty.figures("empty_wall")
     for name, waits in found.items():
-        waits.sort()
-        figures[f"{name}_ms_median"] = round(statistics.median(waits), 1)
-        figures[f"{name}_ms_p95"] = round(waits[int(len(waits) * 0.95)], 1)
+        figures |= waits.figures(name)
     return figures
