@@ -11,6 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from channels_sync.contracts import StopOutcome
 from fulfillment.models import RefundRequest, Stage
 from ordercenter.audit.models import Action, AuditRecord
 from ordercenter.console.selectors import ORDER
@@ -19,6 +20,7 @@ from ordercenter.core.actor import ActorKind
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.masking import mask_numbers
 from ordercenter.orders.states import HoldKind, OrderStatus, Tier
+from ordercenter.pipeline import telling
 
 LONGEST: Final = 300
 """So many of the latest records are shown."""
@@ -72,6 +74,7 @@ FIELDS: Final[Mapping[str, Promise]] = {
     "channel_status": gettext_lazy("平台状态"),
     "refund_state": gettext_lazy("退款状态"),
     "seller_memo": gettext_lazy("备注"),
+    "buyer_remark": gettext_lazy("留言"),
     "province": gettext_lazy("省"),
     "city": gettext_lazy("市"),
     "district": gettext_lazy("区县"),
@@ -92,6 +95,10 @@ FIELDS: Final[Mapping[str, Promise]] = {
     "version": gettext_lazy("平台版本"),
     "scene": gettext_lazy("场景"),
 }
+LISTS: Final = frozenset({"auto", "flags", "gifts"})
+"""Fields that hold a list and not what was and what is."""
+TYPED: Final = frozenset({"seller_memo", "buyer_remark", "words", "note"})
+"""Fields a person filled with words."""
 SILENT: Final = frozenset({"channel_modified_at"})
 """Changes that say nothing to a reader."""
 WHO: Final[Mapping[str, Promise]] = {
@@ -192,7 +199,8 @@ def _entry(row: AuditRecord) -> Entry:
 
 def _sentences(change: Mapping[str, Any]) -> Iterator[str]:
     """What a record's change says, line by line, the status first."""
-    path = [step for step in change.get("status", ()) if step]
+    steps = change.get("status")
+    path = [step for step in steps if step] if isinstance(steps, list) else []
     if len(path) > 1:
         yield _("状态：%(path)s") % {"path": " → ".join(_status(step) for step in path)}
     for name, words in (("held", _("挂起：%(what)s")), ("released", _("解除：%(what)s"))):
@@ -215,14 +223,34 @@ def _field(name: str, value: Any) -> str:
     label = FIELDS.get(name, name)
     if name == "tier":
         return f"{label}：{_label(Tier, str(value))}"
+    if name in LISTS and isinstance(value, list):
+        return f"{label}：{'、'.join(_one_of(name, part) for part in value)}"
     if value in ("***", ["***", "***"]):
         return _("%(field)s已变更（不显示内容）") % {"field": label}
     if isinstance(value, list) and len(value) == 2 and not isinstance(value[0], dict | list):  # noqa: PLR2004
-        before, after = (mask_numbers(plain(part)) for part in value)
+        before, after = (_shown(name, part) for part in value)
         if value[0] in {None, ""}:
             return f"{label}：{after}"
         return f"{label}：{before} → {after}"
-    return f"{label}：{mask_numbers(plain(value))}"
+    return f"{label}：{_shown(name, value)}"
+
+
+def _shown(name: str, value: Any) -> str:
+    """One value; numbers of people are hidden in what people typed, tracking numbers are not."""
+    if name == "answer":
+        return telling.WORDS[StopOutcome(value)] if value in set(StopOutcome) else plain(value)
+    return mask_numbers(plain(value)) if name in TYPED else plain(value)
+
+
+def _one_of(name: str, value: Any) -> str:
+    """One of a list: a stage, a field that was filled in, or what was written."""
+    if name == "auto":
+        return _label(Stage, value)
+    kind, _colon, rest = str(value).partition(":")
+    if kind == "filled":
+        field, _colon, _rule = rest.partition(":")
+        return _("自动补填%(field)s") % {"field": FIELDS.get(field, field)}
+    return plain(value)
 
 
 def _status(value: Any) -> str:

@@ -64,7 +64,23 @@ def test_what_became_of_its_refunds_stands_in_the_line_too() -> None:
         change={"answer": ["", "stopped"], "version": "1"},
     )  # fmt: skip
     (day,) = timeline_of(order.pk).days
-    assert day.entries[0].changes == ("答复：stopped", "平台版本：1")
+    assert day.entries[0].changes == ("答复：订单已拦下，不会发货", "平台版本：1")
+
+
+def test_lists_tracking_numbers_and_what_people_typed_are_each_shown_as_what_they_are() -> None:
+    order = SalesOrderFactory.create()
+    on_record(
+        order, Action.ORDER_TAKEN, JOB,
+        change={"auto": ["first_review", "finance_check"], "waybill": "SF1234567890123456",
+                "seller_memo": ["", "身份证110101199003074578"],
+                "flags": ["filled:buyer_remark:empty_remark", "odd"]},
+    )  # fmt: skip
+    (day,) = timeline_of(order.pk).days
+    memo, waybill, flags, auto = day.entries[0].changes
+    assert waybill == "快递单号：SF1234567890123456"
+    assert auto == "自动完成：订单初审、财务核款"
+    assert flags == "标记：自动补填留言、odd"
+    assert "199003074578" not in memo
 
 
 def test_an_order_without_a_record_says_so(as_role: AsRole) -> None:

@@ -71,21 +71,20 @@ def labeled(shop: Shop, boss: User) -> Sold:
 
 def race(sold: Sold, boss: User, run_together: Any, patch: pytest.MonkeyPatch) -> list[Any]:
     """The scan has seen no stop when the refund comes; only then does the parcel leave."""
-    gap, look = Gap(), stages.stop_words
+    gap, look = Gap(), stages._guard
 
-    def slow_look(seen: SalesOrder) -> tuple[str, ...]:
-        words = look(seen)
+    def slow_look(seen: SalesOrder) -> None:
+        look(seen)
         if threading.current_thread().name == "scan":
             gap.happened("looked")
             gap.wait_for("refunded")
-        return words
 
     def refunding() -> None:
         assert gap.event("looked").wait(5)
         ask_back(sold.shop, sold.told)
         gap.happened("refunded")
 
-    patch.setattr(stages, "stop_words", slow_look)
+    patch.setattr(stages, "_guard", slow_look)
     scan = partial(last_scan, sold.parcel, sold.number, boss)
     results: list[Any] = run_together(as_side("scan", scan), refunding)
     return results
