@@ -103,8 +103,8 @@ def fresh_report(row: RuleSet, *, now: datetime) -> Backtest | None:
 def _counted(report: Backtest, codes: set[str]) -> tuple[int, int, int]:
     """(open orders of the report's time, those of them that a rule of ``codes`` hit, all).
 
-    A report that does not name every order it hit is taken for its share: as if no order had
-    been hit by two rules.
+    A report that does not name every order it hit is taken for its share at least: as if no
+    order had been hit by two rules.
     """
     everywhere = SalesOrder.objects.filter(status__in=_STATUSES)
     seen = everywhere.filter(placed_at__gte=report.since, placed_at__lt=report.until)
@@ -112,7 +112,8 @@ def _counted(report: Backtest, codes: set[str]) -> tuple[int, int, int]:
     mine = [rule for rule in told if rule.get("code") in codes]
     looked_at = seen.count()
     numbers = {number for rule in mine for number in rule.get("orders", ())}
-    if all(rule.get("hits", 0) <= len(rule.get("orders", ())) for rule in mine):
-        return looked_at, seen.filter(number__in=numbers).count(), everywhere.count()
-    share = Fraction(sum(rule["hits"] for rule in mine), report.report.get("orders") or 1)
-    return looked_at, min(looked_at, ceil(looked_at * share)), everywhere.count()
+    held = seen.filter(number__in=numbers).count()
+    if any(rule.get("hits", 0) > len(rule.get("orders", ())) for rule in mine):
+        share = Fraction(sum(rule["hits"] for rule in mine), report.report.get("orders") or 1)
+        held = min(looked_at, max(held, ceil(looked_at * share)))
+    return looked_at, held, everywhere.count()
