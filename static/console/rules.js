@@ -39,6 +39,7 @@
       fill(aside, drawn.body);
       brief.textContent = aside.querySelector("[data-brief]")?.textContent.trim() || "";
       say(false, false);
+      if (aside.querySelector("[data-again]")) soon();
     } catch (error) {
       if (mine === asked && error.name !== "AbortError") say(false, true);
     }

@@ -8,8 +8,9 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 from psycopg.errors import QueryCanceled
 
@@ -337,6 +338,22 @@ def test_the_database_itself_ends_a_count_that_takes_longer_than_its_box(
     monkeypatch.setattr(rule_counts, "BOX", 0)  # a statement then gets one millisecond
     assert "3 秒内没有数完" in aside(boss, row)
     assert boss.get("/rules/").status_code == 200  # the connection goes on as before
+
+
+def test_one_person_counts_one_at_a_time(boss: Client, other: Client, seller: Seller) -> None:
+    take_one(seller.shop, draft(line("SOFA", 6)))
+    row = new_draft(boss, rule())
+    lock = [rule_counts.COUNT_LOCK, User.objects.get(username="boss").pk]
+    elsewhere = connection.copy()
+    try:
+        with elsewhere.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", lock)
+            assert "data-again" in aside(boss, row)
+            assert "会命中 <b>1</b> 单" in aside(other, row)
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", lock)
+    finally:
+        elsewhere.close()
+    assert "会命中 <b>1</b> 单" in aside(boss, row)
 
 
 def test_a_database_that_is_away_is_no_long_count(
