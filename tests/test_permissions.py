@@ -70,7 +70,6 @@ STOCK: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 INTERCEPTORS: Final = SUPERVISORS | {Role.CEO}
 STOP_READERS: Final = SEERS | {Role.PICKER, Role.PACKER}
 PROVERS: Final = SUPERVISORS | {Role.CEO}
-RULE_SEERS: Final = DECIDERS | {Role.IT}
 WORKERS: Final = SUPERVISORS | {Role.CLERK, Role.FINANCE, Role.PICKER, Role.PACKER}
 
 Answers = Mapping[str, int]

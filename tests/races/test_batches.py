@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now
 from ordercenter.orders.contracts import ChannelStatus
-from ordercenter.pipeline import cancel, intake, path
+from ordercenter.pipeline import cancel, intake, path, screening
 from risk import services as risk
 from tests.pipeline.seller import draft, line, open_seller
 from tests.races.tools import Gap
@@ -75,14 +75,14 @@ def test_a_batch_that_gives_stock_back_and_one_that_takes_it_both_end(
 def test_with_the_judging_lock_taken_after_the_stock_they_wait_for_each_other(
     run_together: Callable[..., list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = path.screen
+    plain = screening.screen
     queue_up = risk.queue_up
     monkeypatch.setattr(risk, "queue_up", lambda: None)
 
-    def lock_late(works: Any, shelf: Any) -> None:
+    def lock_late(works: Any, program: Any, shelf: Any, *, now: Any) -> None:
         queue_up()
-        plain(works, shelf)
+        plain(works, program, shelf, now=now)
 
-    monkeypatch.setattr(path, "screen", lock_late)
+    monkeypatch.setattr(screening, "screen", lock_late)
     outcomes = side_by_side(run_together, monkeypatch, Gap(patience=10))
     assert any(isinstance(outcome, OperationalError) for outcome in outcomes)

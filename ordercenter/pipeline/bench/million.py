@@ -87,7 +87,7 @@ _VERDICTS: Final = """
 """
 
 
-def fill(orders: int, *, shop_id: int, say: Callable[[str], None]) -> tuple[datetime, datetime]:
+def fill(orders: int, *, shop_id: int, say: Callable[[str], object]) -> tuple[datetime, datetime]:
     """Store so many orders, the last placed an hour ago; return [since, until) of them all."""
     until = clock_now() - timedelta(hours=1)
     gap = timedelta(days=DAYS) / orders

@@ -45,7 +45,7 @@ from risk.sets import live_program
 from risk.setwise.recorded import RECORDED
 from risk.setwise.running import Judged, judge_stored
 
-Say = Callable[[str], None]
+Say = Callable[[str], object]
 BATCH: Final = 500
 MOST_SECONDS: Final = 900
 
