@@ -18,7 +18,7 @@ ON_ITS_WAY: Final = timedelta(days=3)
 """How long ago a parcel may have been handed over for its carrier to be asked."""
 CURRENCY: Final = "CNY"
 
-_SUMS: Final = """
+_COUNTS: Final = """
     WITH m AS MATERIALIZED (
         SELECT o.id, o.number, o.shop_id, o.status, o.payable_amount, o.currency, o.promised_at,
                o.province, o.city
@@ -28,6 +28,11 @@ _SUMS: Final = """
                status, currency, shop_id, count(*) AS n, sum(payable_amount) AS amount,
                count(*) FILTER (WHERE promised_at < coalesce(%s::timestamptz, 'infinity')) AS late
         FROM m GROUP BY GROUPING SETS ((status), (currency), (shop_id), ())
+    ), boxes AS (
+        SELECT p.state, count(*) AS n, count(w.id) AS labels
+        FROM m JOIN fulfillment_parcel p ON p.order_id = m.id AND p.state = ANY(%s)
+        LEFT JOIN fulfillment_waybill w ON w.parcel_id = p.id AND w.state = 'live'
+        WHERE m.status = 'routed' GROUP BY p.state
     )
     SELECT 'status', status, n, amount, '' FROM sums WHERE g1 = 0
     UNION ALL SELECT 'money', currency, n, amount, '' FROM sums WHERE g2 = 0
@@ -35,22 +40,7 @@ _SUMS: Final = """
     SELECT 'shop', s.name, n, amount, s.code
     FROM sums JOIN catalog_shop s ON s.id = sums.shop_id WHERE g3 = 0
     UNION ALL SELECT 'promise', '', late, 0, '' FROM sums WHERE g1 + g2 + g3 = 3
-    UNION ALL
-    (SELECT 'sample', m.number, 0, m.payable_amount,
-            s.name || chr(31) || m.status || chr(31) || m.currency || chr(31) ||
-            m.province || m.city
-     FROM m JOIN catalog_shop s ON s.id = m.shop_id ORDER BY m.payable_amount DESC, m.id LIMIT %s)
-"""
-_PARTS: Final = """
-    WITH m AS MATERIALIZED (
-        SELECT o.id, o.status FROM orders_salesorder o WHERE o.status = ANY(%s) AND {where}
-    ), boxes AS (
-        SELECT p.state, count(*) AS n, count(w.id) AS labels
-        FROM m JOIN fulfillment_parcel p ON p.order_id = m.id AND p.state = ANY(%s)
-        LEFT JOIN fulfillment_waybill w ON w.parcel_id = p.id AND w.state = 'live'
-        WHERE m.status = 'routed' GROUP BY p.state
-    )
-    SELECT 'parcel', state, n, 0, '' FROM boxes
+    UNION ALL SELECT 'parcel', state, n, 0, '' FROM boxes
     UNION ALL SELECT 'label', '', labels, 0, '' FROM boxes
     UNION ALL
     SELECT 'stage', t.stage, count(*), 0, ''
@@ -58,6 +48,11 @@ _PARTS: Final = """
     UNION ALL
     SELECT 'held', '', count(*), 0, '' FROM m WHERE id IN (
         SELECT h.order_id FROM orders_orderhold h WHERE h.released_at IS NULL)
+    UNION ALL
+    (SELECT 'sample', m.number, 0, m.payable_amount,
+            s.name || chr(31) || m.status || chr(31) || m.currency || chr(31) ||
+            m.province || m.city
+     FROM m JOIN catalog_shop s ON s.id = m.shop_id ORDER BY m.payable_amount DESC, m.id LIMIT %s)
 """
 _ROOM: Final = "SET LOCAL jit = off; SET LOCAL work_mem = '64MB'"
 """Compiling takes longer than counting, and 100,000 orders are to be joined in memory."""
@@ -137,7 +132,7 @@ def _plain(value: Any) -> Any:
 
 
 def preview(condition: Condition, *, ends_at: datetime | None, now: datetime) -> Preview:
-    """Count what ``condition`` stops. Three questions, however many orders."""
+    """Count what ``condition`` stops. Two questions, however many orders."""
     sql, params = where(condition)
     open_ones = sorted(status.value for status in OPEN)
     waiting = [Parcel.State.PLANNED.value, Parcel.State.PICKED.value, Parcel.State.PACKED.value]
@@ -145,10 +140,9 @@ def preview(condition: Condition, *, ends_at: datetime | None, now: datetime) ->
         cursor.execute(_ROOM)
         if condition["skus"] or condition["not_skus"]:
             cursor.execute(_WHOLE)
-        cursor.execute(_SUMS.format(where=sql), [open_ones, *params, ends_at, SAMPLES])
+        asked = [open_ones, *params, ends_at, waiting, SAMPLES]
+        cursor.execute(_COUNTS.format(where=sql), asked)
         rows = cursor.fetchall()
-        cursor.execute(_PARTS.format(where=sql), [open_ones, *params, waiting])
-        rows += cursor.fetchall()
         cursor.execute(_GONE.format(where=sql), [now - ON_ITS_WAY, *params])
         gone_orders, gone_parcels = cursor.fetchone()
     return _read(rows, gone_orders, gone_parcels)
