@@ -18,7 +18,7 @@ from risk.errors import WrongRuleState
 from risk.language import read_rules
 from risk.models import RuleSet
 
-SETS_LOCK: Final = 7_205_031
+SETS_LOCK: Final = 7_205_032
 RULE_SET: Final = "rule_set"
 MOST_BYTES: Final = 1024 * 1024
 FORMAT: Final = "ordercenter-rules"

@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from ordercenter.audit import chain, merkle, signing
 from ordercenter.audit.models import AuditSeal
 
-SEAL_LOCK: Final = 7_205_002
+SEAL_LOCK: Final = 7_205_004
 MOST_A_SEAL: Final = 200_000
 """How many links one seal covers at most: the way from a record to it stays quick to compute."""
 FIRST: Final = "0" * 64
