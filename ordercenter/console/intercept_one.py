@@ -26,8 +26,8 @@ from ordercenter.orders.models import Interception, SalesOrder
 from ordercenter.pipeline.interception import acts, tracking
 from ordercenter.pipeline.interception.tracking import Place
 
-MOST_ROWS: Final = 50_000
-"""Orders of one downloaded report."""
+MOST_ROWS: Final = 200_000
+"""Orders of one downloaded report; a longer one says that it is cut."""
 REPORT: Final = (
     "系统单号", "店铺", "订单状态", "结果", "包裹", "开始", "结束", "快递答复", "说明"
 )  # fmt: skip
@@ -108,15 +108,15 @@ def report(request: HttpRequest, pk: int) -> HttpResponse:
     it = get_object_or_404(Interception, pk=pk)
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    writer.writerow(
-        ["系统单号", "店铺", "订单状态", "结果", "包裹", "开始", "结束", "快递答复", "说明"]
-    )
-    found = tracking.tracked(it.pk, user=request.user, size=MOST_ROWS)
-    for one in found:
+    writer.writerow(REPORT)
+    found = tracking.tracked(it.pk, user=request.user, size=MOST_ROWS + 1)
+    for one in found[:MOST_ROWS]:
         times = [at.isoformat(timespec="seconds") if at else "" for at in (one.since, one.until)]
         cells = [one.number, one.shop, one.status_label, str(one.place.label), one.parcel, *times,
                  one.call_back_label, one.words]  # fmt: skip
         writer.writerow([quoted(cell) for cell in cells])
+    if len(found) > MOST_ROWS:
+        writer.writerow([_("只列出前 %(most)d 行") % {"most": MOST_ROWS}])
     answer = HttpResponse(
         out.getvalue().encode("utf-8-sig"), content_type="text/csv; charset=utf-8"
     )

@@ -273,6 +273,17 @@ def test_a_clerk_sees_the_orders_of_his_shops_only(
     assert order.number not in text_of(clerk.get(f"/intercept/{row.pk}/orders.csv"))
 
 
+def test_a_report_that_is_cut_says_so(
+    seller: Seller, boss: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(seller.shop, draft(), draft())
+    row = started(boss, count=2)
+    path = f"/intercept/{row.pk}/orders.csv"
+    assert "只列出前" not in text_of(boss.get(path))
+    monkeypatch.setattr("ordercenter.console.intercept_one.MOST_ROWS", 1)
+    assert text_of(boss.get(path)).strip().endswith("只列出前 1 行")
+
+
 def test_nothing_running_says_so(boss: Client) -> None:
     page = text_of(boss.get("/intercept/"))
     assert "现在没有拦截，一切照常发货" in page
