@@ -28,14 +28,17 @@ def likeness(statement: Statement, spec: FactSpec, recorded: Recorded) -> Told:
 
 def _body(statement: Statement, seconds: int) -> str:
     half = f"{SAME_PHONE.numerator}::numeric / {SAME_PHONE.denominator}"
+    ids = statement.ids
     return (
-        f"SELECT a.order_id, max({half} + round(COALESCE(d.alike, 0), {DECIMALS}) / 2) AS alike "  # noqa: S608 - own columns, values are bound
-        "FROM e AS a JOIN e AS b ON b.phone = a.phone AND b.shop_id <> a.shop_id "
+        f"SELECT p.order_id, max({half} + round(COALESCE(d.alike, 0), {DECIMALS}) / 2) AS alike "  # noqa: S608 - own columns, values are bound
+        # The few pairs first: OFFSET keeps the addresses out until they are known.
+        "FROM (SELECT a.order_id, b.order_id AS other FROM e AS a "
+        "JOIN e AS b ON b.phone = a.phone AND b.shop_id <> a.shop_id "
         f"AND b.placed_at BETWEEN a.placed_at - INTERVAL '{int(seconds)} seconds' AND a.placed_at "
-        f"JOIN orders_orderevidence x ON x.order_id = a.order_id AND {statement.ids('x.order_id')} "
-        f"JOIN orders_orderevidence y ON y.order_id = b.order_id AND {statement.ids('y.order_id')} "
-        f"LEFT JOIN LATERAL ({_DICE}) AS d ON true "
-        f"WHERE a.phone <> '' AND a.placed_at >= {statement.since_sql()} GROUP BY a.order_id"
+        f"WHERE a.phone <> '' AND a.placed_at >= {statement.since_sql()} OFFSET 0) AS p "
+        f"JOIN orders_orderevidence x ON x.order_id = p.order_id AND {ids('x.order_id')} "
+        f"JOIN orders_orderevidence y ON y.order_id = p.other AND {ids('y.order_id')} "
+        f"LEFT JOIN LATERAL ({_DICE}) AS d ON true GROUP BY p.order_id"
     )
 
 

@@ -32,12 +32,13 @@ class Told:
 
 
 _IN_FORCE: Final = (
-    "COALESCE((SELECT d.base_price FROM catalog_skuprice d WHERE d.sku_id = n.sku_id "
+    "COALESCE(CASE WHEN EXISTS (SELECT 1 FROM catalog_skuprice) THEN "
+    "(SELECT d.base_price FROM catalog_skuprice d WHERE d.sku_id = n.sku_id "
     "AND d.starts_at <= o.placed_at AND COALESCE(o.placed_at < d.ends_at, true) "
-    "ORDER BY d.starts_at DESC LIMIT 1), k.base_price)"
+    "ORDER BY d.starts_at DESC LIMIT 1) END, k.base_price)"
 )
 """The base price when the order was placed: of those that cover the moment the one that began
-last (``ordercenter/catalog/selectors.py``)."""
+last (``ordercenter/catalog/selectors.py``). Whether there are any dated ones is asked once."""
 
 
 class Statement:

@@ -36,26 +36,27 @@ def keys_of(spec: FactSpec) -> list[Key]:
 
 @dataclass(slots=True)
 class Frames:
-    """The figures of one key, each over a frame of its own."""
+    """The figures counted over one kind of rows, side by side: a join for each would cost more."""
 
     source: str
-    key: Key
+    is_by_sku: bool
     figures: dict[str, str] = field(default_factory=dict)
 
-    def add(self, figure: str) -> str:
-        return self.figures.setdefault(figure, f"f{len(self.figures)}")
+    def add(self, key: Key, figure: str) -> str:
+        """A figure for orders that have the key; NULL for the others."""
+        told = given(key)
+        text = figure if told == "true" else f"CASE WHEN {told} THEN {figure} END"
+        return self.figures.setdefault(text, f"f{len(self.figures)}")
 
     def body(self, statement: Statement) -> str:
         """One row an order; of its several goods the one with the most counts."""
         inner = ", ".join(f"{text} AS {name}" for text, name in self.figures.items())
-        outer = ", ".join(
-            f"max({name}) AS {name}" if SKU in self.key else name for name in self.figures.values()
-        )
-        per_order = " GROUP BY order_id" if SKU in self.key else ""
+        names = self.figures.values()
+        outer = ", ".join(f"max({name}) AS {name}" if self.is_by_sku else name for name in names)
+        per_order = " GROUP BY order_id" if self.is_by_sku else ""
         return (
             f"SELECT order_id, {outer} FROM (SELECT order_id, placed_at, {inner} "  # noqa: S608 - own columns
-            f"FROM {self.source} WHERE {given(self.key)}) AS run "
-            f"WHERE placed_at >= {statement.since_sql()}{per_order}"
+            f"FROM {self.source}) AS run WHERE placed_at >= {statement.since_sql()}{per_order}"
         )
 
 
@@ -78,7 +79,7 @@ class Windows:
 
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
-        self._frames: dict[tuple[str, Key], Frames] = {}
+        self._frames: dict[str, Frames] = {}
 
     def orders(self, spec: FactSpec) -> Told:
         """How many orders, or how many different values of another key among them."""
@@ -150,9 +151,9 @@ class Windows:
         return self._statement.part("orders by sku", _orders_by_sku, joined=False)
 
     def _add(self, rows: str, key: Key, figure: str) -> str:
-        frames = self._frames.setdefault((rows, key), Frames(rows, key))
+        frames = self._frames.setdefault(rows, Frames(rows, SKU in key))
         body = partial(frames.body, self._statement)
-        return f"{self._statement.part(('frames', rows, key), body)}.{frames.add(figure)}"
+        return f"{self._statement.part(('frames', rows), body)}.{frames.add(key, figure)}"
 
     def _different(self, key: Key, other: str, spec: FactSpec) -> str:
         """How many different values of ``other`` lie in the window.
@@ -186,7 +187,10 @@ _KEYED: Final = "order_id, placed_at, amount, buyer, device, phone, address, ip"
 
 def _orders_by_sku() -> str:
     columns = ", ".join(f"e.{one}" for one in _KEYED.split(", "))
-    return f"SELECT DISTINCT {columns}, l.sku_id AS sku FROM e JOIN l ON l.order_id = e.order_id"  # noqa: S608 - own columns
+    return (
+        f"SELECT {columns}, l.sku FROM e "  # noqa: S608 - own columns
+        "JOIN (SELECT DISTINCT order_id, sku_id AS sku FROM l) AS l ON l.order_id = e.order_id"
+    )
 
 
 def _pairs_of_skus(rows: str) -> str:
