@@ -32,7 +32,7 @@ CARDS_A_PAGE: Final = 30
 MOST_PAGES: Final = 10
 SNOOZED: Final = "snoozed"
 PLACES: Final[tuple[tuple[str, str | Promise], ...]] = (
-    *((place.value, place.label) for place in Disposition),
+    *((place.value, place.label) for place in Disposition if place is not Disposition.STANDING),
     (SNOOZED, _("暂缓")),
 )
 
@@ -42,7 +42,9 @@ _HELD: Final = """
         SELECT h.order_id, h.tier, h.kind, h.opened_at,
                CASE WHEN h.snoozed_until > %(now)s THEN 'snoozed' ELSE h.disposition END AS place
         FROM orders_orderhold h
+        -- the index leaves out the hundred thousand that only wait for a command to end
         WHERE h.released_at IS NULL AND h.kind <> 'intercept'
+          AND h.disposition IN ('waiting', 'returned', 'after_sales', 'escalated')
     )
 """
 _RANKED: Final = f"""

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from fulfillment.contracts import CarrierErrorClass, CarrierFault, CarrierRejected, CarrierTryLater
 from fulfillment.models import Parcel, ParcelStop, StageTask, Waybill
 from ordercenter.audit.models import AuditRecord
+from ordercenter.console.wall_facts import WallFilter, wall
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotAllowed, NotFound
@@ -142,6 +143,15 @@ def test_a_canceled_order_ends_its_hold(seller: Seller, boss: User) -> None:
     )
     hold = OrderHold.objects.get(order=order)
     assert (holds(order), hold.closed_version) == (set(), hold.opened_version)
+
+
+def test_what_a_command_stops_is_a_card_of_nobody(seller: Seller, boss: User) -> None:
+    standing, frozen = take(seller.shop, draft(), draft())
+    start(boss)
+    decisions.freeze_order(frozen.pk, user=boss, actor=as_person(boss), reason=REASON)
+    seen = wall(boss, WallFilter())
+    assert (holds(standing) != set(), seen.total) == (True, 1)
+    assert "指令拦截中" not in {chip.label for chip in seen.places}
 
 
 # --- at the bench -----------------------------------------------------------------------------
