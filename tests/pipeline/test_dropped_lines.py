@@ -30,7 +30,7 @@ def red() -> set[str]:
 
 def test_the_rest_of_an_order_goes_on_without_a_dropped_line(seller: Seller) -> None:
     order = take_one(seller.shop, draft(line("SOFA"), line("LAMP", 101)))
-    assert holds(order) == {"shortage:shortage", "rule:address_day_5000"}
+    assert holds(order) == {"shortage:shortage", "rule:address_day_5000", "rule:high_value"}
     assert promised(order) == {}
     drop(order, "LAMP")
     assert promised(order) == {"SOFA": 1}
