@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from risk.language import FactSpec, Outcome, Program
 
@@ -90,9 +90,8 @@ FactValue = bool | int | Decimal | Fraction | str | frozenset[str] | _NotApplica
 """None is "unknown", which is never a pass. Text is normal (``risk/words.py``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A fact's value and what it was counted from."""
+class Seen(NamedTuple):
+    """A fact's value and what it was counted from; made for every fact of every order."""
 
     value: FactValue
     orders: tuple[int, ...] = ()

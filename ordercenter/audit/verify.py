@@ -8,6 +8,7 @@ import hmac
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from ordercenter.audit import chain, merkle, seals, signing
+from ordercenter.core.clock import now as clock_now
 from ordercenter.core.grants import APPEND_ONLY, REWRITING, RIGHTS
 
 MOST_FINDINGS: Final = 100
@@ -26,6 +28,8 @@ TRAIL: Final = ("audit_auditrecord", "audit_auditlink", "audit_auditseal")
 GUARDS: Final = tuple(
     (table, guard) for table in TRAIL for guard in ("append_only", "append_only_truncate")
 )
+ON_ITS_WAY: Final = timedelta(minutes=15)
+"""A seal is in the database a moment before it is outside."""
 WORDS: Final[Mapping[str, Promise]] = {
     "record_altered": _("记录内容与入链时不同"),
     "record_missing": _("链上有位置，记录已不在"),
@@ -83,7 +87,7 @@ class Report:
         return {"ok": self.ok, **found, "findings": told}
 
 
-def verify(folder: Path, *, recent: bool = False) -> Report:
+def verify(folder: Path, *, recent: bool = False, now: datetime | None = None) -> Report:
     """Walk the chains and compare them with the seals in the database and in ``folder``.
 
     ``recent``: only what came after the last seal but one. Ends early once there are
@@ -98,7 +102,7 @@ def verify(folder: Path, *, recent: bool = False) -> Report:
         _guards(),
         _rights(report),
         _seals(inside, beyond=recent and len(inside) == RECENT),
-        _outside(inside, published),
+        _outside(inside, published, before=(now or clock_now()) - ON_ITS_WAY),
         _links(inside, trusted, report),
     ]
     if not recent:
@@ -178,8 +182,9 @@ def _seals(inside: Sequence[seals.Document], *, beyond: bool) -> Iterator[Findin
 
 
 def _outside(
-    inside: Sequence[seals.Document], published: Sequence[seals.Published]
+    inside: Sequence[seals.Document], published: Sequence[seals.Published], *, before: datetime
 ) -> Iterator[Finding]:
+    """``before``: what was sealed by then must be outside; what is younger is on its way."""
     own = {seal["number"]: seal for seal in inside}
     told = {one.number for one in published}
     for one in published:
@@ -189,8 +194,8 @@ def _outside(
             yield Finding("seal_lost", f"#{one.number} {one.where}")
         elif not hmac.compare_digest(str(one.seal["hash"]), own[one.number]["hash"]):
             yield Finding("seal_differs", f"#{one.number} {one.where}")
-    for number in own:
-        if number not in told and (number < max(own) or not told):
+    for number, seal in own.items():
+        if number not in told and datetime.fromisoformat(seal["sealed_at"]) < before:
             yield Finding("seal_unpublished", f"#{number}")
 
 

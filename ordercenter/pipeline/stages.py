@@ -132,12 +132,6 @@ def _hold_words(order: SalesOrder) -> tuple[str, ...]:
     return tuple(holds.values_list("words", flat=True))
 
 
-def _locked(order_id: int) -> SalesOrder:
-    """The order's row, behind the gates as they are until the transaction ends."""
-    gates.share()
-    return SalesOrder.objects.locked([order_id]).get()
-
-
 @held_first
 @telling_stock()
 def finish_task(
@@ -146,7 +140,7 @@ def finish_task(
     """Finish a task of the user's own; the order moves on by itself. A second click changes
     nothing: the task is no longer open (NotFound)."""
     task = _mine(task_id, user)
-    order = _locked(task.order_id)
+    order = gates.locked_order(task.order_id)
     task = _mine(task_id, user)  # again, behind the lock: two people may have clicked
     stage = Stage(task.stage)
     now = clock_now()
@@ -308,7 +302,7 @@ def request_label(
 
 @transaction.atomic
 def _intend(parcel: Parcel, *, actor: Actor) -> Waybill:
-    order = _locked(parcel.order_id)
+    order = gates.locked_order(parcel.order_id)
     _guard(order)
     parcel = Parcel.objects.select_for_update().get(pk=parcel.pk)
     if parcel.state not in {Parcel.State.PICKED, Parcel.State.PACKED}:
@@ -438,7 +432,7 @@ def _refuse_doubtful(waybill: Waybill, issued: Issued) -> None:
 def _issue(waybill_id: int, issued: Issued, *, actor: Actor) -> Waybill:
     """Second check, behind the lock: live, or void because the order was stopped meanwhile."""
     parcel_order = Waybill.objects.values_list("parcel__order_id", flat=True).get(pk=waybill_id)
-    order = _locked(parcel_order)
+    order = gates.locked_order(parcel_order)
     waybill = Waybill.objects.select_for_update().get(pk=waybill_id)
     now = clock_now()
     if waybill.state == Waybill.State.LIVE:
@@ -468,7 +462,7 @@ def ship_parcel(
     this parcel's.
     """
     parcel = reachable(parcel_id, user)
-    order = _locked(parcel.order_id)
+    order = gates.locked_order(parcel.order_id)
     parcel = Parcel.objects.select_for_update().get(pk=parcel.pk)
     waybill = Waybill.objects.filter(parcel=parcel, state=Waybill.State.LIVE).first()
     if waybill is None or waybill.number != tracking_number.strip():

@@ -37,8 +37,7 @@ def ship_virtual(order_id: int, *, user: AbstractBaseUser, actor: Actor) -> None
         parcels = parcels.filter(warehouse__warehouseassignment__user=user.pk)
     if not parcels.exists():
         raise NotFound(what=f"订单 {order_id}")
-    gates.share()
-    order = SalesOrder.objects.locked([order_id]).get()
+    order = gates.locked_order(order_id)
     if order.status == OrderStatus.SHIPPED:
         return
     if words := stages.stop_words(order):

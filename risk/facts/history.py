@@ -70,7 +70,7 @@ class History:
         self._batch = {s.order_id for s in subjects}
         self._peers: dict[tuple[str, int], dict[int, Peer]] = defaultdict(dict)
         self._sorted: dict[tuple[str, int], list[Peer]] = {}
-        self._goods = {s.order_id: _goods_of(s) for s in subjects}
+        self._goods = {s.order_id: _goods_of(s) for s in subjects} if specs else {}
         spans: dict[str, timedelta] = {}
         for spec in specs:
             span = DAY if spec.name == "day_amount" else timedelta(seconds=spec.window_seconds)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from ordercenter.core.clock import SHANGHAI
@@ -38,9 +39,11 @@ def _is_cross_border(subject: Subject) -> FactValue:
 
     Where no place is given nothing is said; a misspelled province is no place abroad.
     """
-    province = subject.province
-    if not province:
-        return NOT_APPLICABLE
+    return _is_beyond(subject.province) if subject.province else NOT_APPLICABLE
+
+
+@lru_cache(maxsize=1_024)
+def _is_beyond(province: str) -> bool:
     return province in OVER_CUSTOMS or not any("\u4e00" <= sign <= "\u9fff" for sign in province)
 
 

@@ -16,7 +16,7 @@ Paid = tuple[Decimal, int]
 
 def price_ratio(subject: Subject) -> Seen:
     """The lowest deal price over base price of the main lines, exact."""
-    lowest: tuple[int, int] | None = None
+    low_paid = low_full = 0
     detail = ""
     for line in subject.lines:
         if line.is_gift:
@@ -25,9 +25,9 @@ def price_ratio(subject: Subject) -> Seen:
             return Seen(None, detail=line.sku_code)
         # In whole fen, compared crosswise: exact, and without a fraction for every line.
         paid, full = int(line.amount * 100), int(line.base_price * 100) * line.quantity
-        if lowest is None or paid * lowest[1] < lowest[0] * full:
-            lowest, detail = (paid, full), line.sku_code
-    return Seen(NOT_APPLICABLE if lowest is None else Fraction(*lowest), detail=detail)
+        if not low_full or paid * low_full < low_paid * full:
+            low_paid, low_full, detail = paid, full, line.sku_code
+    return Seen(Fraction(low_paid, low_full) if low_full else NOT_APPLICABLE, detail=detail)
 
 
 def discount_ratio(subject: Subject) -> Seen:
@@ -40,7 +40,7 @@ def discount_ratio(subject: Subject) -> Seen:
             return Seen(None, detail=line.sku_code)
         paid += int(line.amount * 100)
         full += int(line.base_price * 100) * line.quantity
-    return Seen(1 - Fraction(paid, full) if full else NOT_APPLICABLE)
+    return Seen(Fraction(full - paid, full) if full else NOT_APPLICABLE)
 
 
 class RunningPrices:

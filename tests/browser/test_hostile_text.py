@@ -6,6 +6,7 @@ Every text a person outside or inside can write carries markup that would set ``
 from collections.abc import Callable
 
 import pytest
+from django.db import transaction
 
 from fulfillment.models import Parcel
 from ordercenter.audit.models import Action
@@ -53,11 +54,12 @@ def hostile_order() -> OrderHold:
         findings=[{"code": HOSTILE[:40], "hit": True, "tier": "2", "words": HOSTILE,
                    "seen": [HOSTILE], "limit": [HOSTILE]}],
     )  # fmt: skip
-    record(
-        Action.RELEASE_ASKED, object_type="order", object_id=hold.order_id, reason=HOSTILE,
-        actor=Actor(ActorKind.PERSON, "7", HOSTILE[:150], "reviewer"),
-        change={"seller_memo": ["", HOSTILE], HOSTILE[:60]: [HOSTILE, HOSTILE]},
-    )  # fmt: skip
+    with transaction.atomic():
+        record(
+            Action.RELEASE_ASKED, object_type="order", object_id=hold.order_id, reason=HOSTILE,
+            actor=Actor(ActorKind.PERSON, "7", HOSTILE[:150], "reviewer"),
+            change={"seller_memo": ["", HOSTILE], HOSTILE[:60]: [HOSTILE, HOSTILE]},
+        )  # fmt: skip
     return hold
 
 

@@ -57,6 +57,7 @@ def a_number(waybill: Waybill, *_: object) -> Issued:
 def gates_do_not_wait(patch: pytest.MonkeyPatch) -> None:
     """Take the shared lock away from every transition."""
     patch.setattr(gates, "share", lambda: None)
+    patch.setattr(gates, "locked_order", lambda pk: SalesOrder.objects.locked([pk]).get())
     patch.setattr(filling, "share", lambda: None)
 
 

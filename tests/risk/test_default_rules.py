@@ -9,10 +9,11 @@ import pytest
 
 from fulfillment.models import ParcelStop
 from ordercenter.core.clock import SHANGHAI
+from ordercenter.orders.identity import phone_key
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import HoldKind
 from ordercenter.pipeline import jobs
-from risk.models import Verdict
+from risk.models import RuleList, RuleListEntry, Verdict
 from tests.factories import GiftStrategyFactory, ShopFactory, SkuFactory
 from tests.pipeline.seller import (
     Seller,
@@ -404,3 +405,148 @@ def test_another_sku_at_its_own_price_does_not_dilute_a_cheap_one(seller: Seller
     seller.receive("SOFA", 1)
     (order,) = take(seller.shop, draft(line("DEAR", 1, "10000.00"), line(amount="50.00")))
     assert "half_price_60" in rules_hit(order)
+
+
+# --- lists, likeness, structure, words ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("last", "is_hit"), [(86_400, True), (86_400.001, False)])
+def test_three_orders_of_one_buyer_within_a_day_are_looked_at(
+    seller: Seller, last: float, is_hit: bool
+) -> None:
+    drafts = [
+        draft(line(code), at=after(at), evidence=buyer("b1"))
+        for code, at in zip(("SOFA", "LAMP", "RUG"), (0, 40_000, last), strict=True)
+    ]
+    orders = take(seller.shop, *drafts)
+    assert rules_hit(orders[2]) == ({"buyer_3_in_24h"} if is_hit else set())
+
+
+@pytest.mark.parametrize(
+    ("accounts", "last", "is_hit"), [(2, 600, False), (3, 600, True), (3, 600.001, False)]
+)
+def test_several_accounts_on_one_ip_within_ten_minutes_are_looked_at(
+    seller: Seller, accounts: int, last: float, is_hit: bool
+) -> None:
+    drafts = [
+        draft(line(code), at=after(at), evidence=buyer(f"b{n % accounts}", ip="203.0.113.7"))
+        for n, (code, at) in enumerate(zip(("SOFA", "LAMP", "RUG"), (0, 300, last), strict=True))
+    ]
+    orders = take(seller.shop, *drafts)
+    assert rules_hit(orders[2]) == ({"ip_accounts_10m"} if is_hit else set())
+
+
+def twice(seller: Seller, detail: str, **changes: str) -> set[str]:
+    """The rules that hold the second of two orders of one person in two shops."""
+    other = ShopFactory.create(code="other")
+    for code, sku in seller.skus.items():
+        listing = {"shop": other, "code": code, "sku": sku, "code_type": "outer_code"}
+        seller.shop.listings.model.objects.create(**listing)
+    person = somebody(7, address="科技城星湖街1号3栋501室")
+    take(seller.shop, draft(at=NOON, receiver=person))
+    told = draft(line("LAMP"), at=after(600), receiver=replace(person, address=detail, **changes))
+    (second,) = take(other, told)
+    return rules_hit(second)
+
+
+def test_the_same_phone_and_nearly_the_same_place_in_two_shops_are_one_customer(
+    seller: Seller,
+) -> None:
+    assert twice(seller, "科技城星湖街1号3-502") == {"likeness_85"}
+
+
+def test_a_place_alone_is_no_customer(seller: Seller) -> None:
+    assert twice(seller, "科技城星湖街1号3栋501室", phone="19900009999") == set()
+
+
+def test_the_same_phone_at_another_place_is_no_double(seller: Seller) -> None:
+    assert twice(seller, "木渎镇金山路88号") == set()
+
+
+def listed(code: str, key: str, value: str) -> None:
+    found, _ = RuleList.objects.get_or_create(code=code, defaults={"name": code, "key": key})
+    RuleListEntry.objects.create(
+        rule_list=found, value=value, shown="x", added_by="t", added_at=NOON - timedelta(days=400)
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("restricted_regions", "restricted_region"), ("no_service", "no_carrier")],
+)
+def test_a_listed_place_is_held_with_everything_in_it(
+    seller: Seller, code: str, expected: str
+) -> None:
+    listed(code, "region", "江苏省苏州市")
+    inside, outside = take(
+        seller.shop,
+        draft(),
+        draft(line("LAMP"), receiver=somebody(city="无锡市", district="锡山区")),
+    )
+    assert (rules_hit(inside), rules_hit(outside)) == ({expected}, set())
+
+
+@pytest.mark.parametrize(("pieces", "is_hit"), [(5, False), (6, True)])
+def test_more_than_five_pieces_a_day_to_a_limited_place_are_held(
+    seller: Seller, pieces: int, is_hit: bool
+) -> None:
+    listed("regional_limit_regions", "region", "江苏省")
+    place = somebody(3)
+    _, second = take(
+        seller.shop,
+        draft(line("SOFA", 2), at=NOON, receiver=place),
+        draft(line("LAMP", pieces - 2), at=after(7_200), receiver=place),
+    )
+    assert rules_hit(second) == ({"regional_limit"} if is_hit else set())
+
+
+@pytest.mark.parametrize(("code", "tier"), [("blacklist", "2"), ("blacklist_freeze", "3")])
+def test_who_is_on_the_black_list_is_held_and_frozen_where_the_list_says_so(
+    seller: Seller, code: str, tier: str
+) -> None:
+    person = somebody(9)
+    listed(code, "phone", phone_key(person.phone))
+    (order,) = take(seller.shop, draft(receiver=person))
+    assert rules_hit(order) == {code}
+    assert OrderHold.objects.get(order=order).tier == tier
+
+
+def test_a_parcel_over_the_customs_keeps_its_human_review(seller: Seller) -> None:
+    there = somebody(province="香港特别行政区", city="", district="油尖旺区")
+    (order,) = take(seller.shop, draft(receiver=there))
+    assert "cross_border" in rules_hit(order)
+
+
+@pytest.mark.parametrize(("amount", "is_hit"), [("10000.00", False), ("10000.01", True)])
+def test_a_large_order_goes_the_way_of_review(seller: Seller, amount: str, is_hit: bool) -> None:
+    masked = somebody(is_masked=True, name="王**", phone="138****8000", address="星**", oaid="o1")
+    seller.receive("SOFA", 100)
+    (order,) = take(seller.shop, draft(line("SOFA", 100, amount), receiver=masked))
+    assert ("high_value" in rules_hit(order)) is is_hit
+
+
+def test_what_is_missing_is_tagged(seller: Seller) -> None:
+    (order,) = take(seller.shop, draft(receiver=somebody(phone="")))
+    assert holds(order) == {"incomplete:receiver"}
+    assert tags(order) == ["资料不完整"]
+
+
+def test_a_rush_is_tagged_and_goes_first(seller: Seller) -> None:
+    rush, rest = take(seller.shop, draft(buyer_remark="今天必须发！"), draft(line("LAMP")))
+    assert (tags(rush), rush.priority, rush.status) == (["加急"], 20, "routed")
+    assert (tags(rest), rest.priority) == ([], 0)
+
+
+def test_an_empty_remark_is_filled_and_nobody_is_bothered(seller: Seller) -> None:
+    (order,) = take(seller.shop, draft())
+    assert (order.buyer_remark, order.status, holds(order), tags(order)) == (
+        "无", "routed", set(), [],
+    )  # fmt: skip
+
+
+def test_a_large_discount_on_a_set_is_tagged(seller: Seller) -> None:
+    fair, cheap = take(
+        seller.shop, draft(line("SET", 1, "255.00")), draft(line("SET", 1, "254.00"))
+    )
+    assert tags(fair) == []
+    assert set(tags(cheap)) == {"低价异常", "优惠叠加"}

@@ -11,8 +11,10 @@ itself, and goes on where a killed one stopped.
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -43,6 +45,8 @@ logger = logging.getLogger(__name__)
 OBJECT: Final = "interception"
 """What the audit calls an interception."""
 CHUNK: Final = 10_000
+LINES: Final = 2
+"""Connections that work side by side on what is more than a chunk."""
 TRIES: Final = 5
 """How often rows that somebody has in hand are looked at again before the sweep takes over."""
 BETWEEN_TRIES: Final = 0.1
@@ -66,9 +70,7 @@ def hold_all(interception_id: int, *, now: datetime | None = None) -> int:
     row = Interception.objects.get(pk=interception_id)
     left, held = _unheld(row), 0
     for attempt in range(TRIES):
-        for chunk in _chunks(left):
-            held += _hold(row, chunk, now=now)
-            announce("orders", interception=row.pk)
+        held += _side_by_side(partial(_hold, row, now=now), left)
         left = _unheld(row, left) if left else left
         if not left:
             _tell_held(row.pk, now=now)
@@ -79,9 +81,20 @@ def hold_all(interception_id: int, *, now: datetime | None = None) -> int:
     return held
 
 
-def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(ids), CHUNK):
-        yield ids[start : start + CHUNK]
+def _side_by_side(work: Callable[[Sequence[int]], int], ids: Sequence[int]) -> int:
+    """Do this to all of these orders, a chunk at a time on a few connections; return the sum."""
+    chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
+    if len(chunks) < 2:  # noqa: PLR2004 - nobody to stand beside
+        return sum(map(work, chunks))
+
+    def on_its_own(chunk: Sequence[int]) -> int:
+        try:
+            return work(chunk)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(LINES) as crew:
+        return sum(crew.map(on_its_own, chunks))
 
 
 def _unheld(row: Interception, among: Collection[int] | None = None) -> list[int]:
@@ -121,6 +134,7 @@ def _hold(row: Interception, order_ids: Sequence[int], *, now: datetime) -> int:
              dumps(GATEKEEPER.facts()), now, row.pk],
         )  # fmt: skip
         held = cursor.fetchone()[0] or []
+    announce("orders", interception=row.pk)
     stops.stand_still(held, interception_id=row.pk, reason=row.words, by=GATEKEEPER.name, now=now)
     return len(held)
 
@@ -194,13 +208,12 @@ Shops = Sequence[tuple[str, int, int | None]]
 def _by_shop(interception_id: int) -> Shops:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT s.name, count(*), (array_agg(o.id ORDER BY o.payable_amount DESC, o.id) "
-            "FILTER (WHERE NOT EXISTS (SELECT 1 FROM fulfillment_stagetask t "
-            "WHERE t.order_id = o.id AND t.stage = 'after_sales' AND t.state = 'open')))[1] "
+            "SELECT s.name, q.held, q.eldest FROM (SELECT o.shop_id, count(*) AS held, "
+            "min(o.id) FILTER (WHERE NOT EXISTS (SELECT 1 FROM fulfillment_stagetask t "
+            "WHERE t.order_id = o.id AND t.stage = 'after_sales' AND t.state = 'open')) AS eldest "
             "FROM orders_orderhold h JOIN orders_salesorder o ON o.id = h.order_id "
-            "JOIN catalog_shop s ON s.id = o.shop_id "
-            "WHERE h.interception_id = %s AND h.released_at IS NULL "
-            "GROUP BY s.id, s.name ORDER BY count(*) DESC, s.name",
+            "WHERE h.interception_id = %s AND h.released_at IS NULL GROUP BY o.shop_id) q "
+            "JOIN catalog_shop s ON s.id = q.shop_id ORDER BY q.held DESC, s.name",
             [interception_id],
         )
         return [(name, count, order) for name, count, order in cursor.fetchall()]
@@ -212,7 +225,7 @@ def _mark(interception_id: int) -> str:
 
 
 def _give_to_service(row: Interception, shops: Shops, *, now: datetime) -> None:
-    """One to-do a shop for whoever looks after its buyers, on its dearest held order."""
+    """One to-do a shop for whoever looks after its buyers, on its oldest held order."""
     ends_at = row.ends_at and row.ends_at.astimezone(SHANGHAI)
     until = f"，至 {ends_at:%m-%d %H:%M}" if ends_at else ""
     requests: list[Any] = [
@@ -245,9 +258,7 @@ def release_all(interception_id: int, *, now: datetime | None = None) -> int:
             break
         if attempt:
             time.sleep(BETWEEN_TRIES)
-        for chunk in _chunks(left):
-            lifted += _release(row, chunk, now=now)
-            announce("orders", interception=row.pk)
+        lifted += _side_by_side(partial(_release, row, now=now), left)
     return lifted
 
 
@@ -272,7 +283,9 @@ def _release(row: Interception, order_ids: Sequence[int], *, now: datetime) -> i
             "WHERE h.order_id = mine.id AND h.interception_id = %s AND h.released_at IS NULL",
             [array_text(order_ids), now, row.ended_by, row.end_reason, row.pk],
         )
-        return int(cursor.rowcount)
+        lifted = int(cursor.rowcount)
+    announce("orders", interception=row.pk)
+    return lifted
 
 
 def go_on(interception_id: int, *, now: datetime | None = None) -> int:
