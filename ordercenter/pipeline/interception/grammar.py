@@ -48,7 +48,7 @@ def parse(text: str, vocabulary: Vocabulary, now: datetime) -> Parsed:
     if len(plain) > LONGEST:
         return NotUnderstood((), (), (f"一道指令最多 {LONGEST} 个字",))
     found = Reader(plain, vocabulary).read(cut(plain, vocabulary, now).parts)
-    for step in (_times, _rest, _which, _what, _verb):
+    for step in (_times, _rest, _which, _numbered, _what, _verb):
         if (answer := step(found)) is not None:
             return answer
     return _command(found)
@@ -179,6 +179,14 @@ def _within(places: Sequence[Place], named: Sequence[Named]) -> list[Place]:
     ]  # fmt: skip
 
 
+def _numbered(found: Reader) -> Parsed | None:
+    """A number names an interception, and those are only ever lifted."""
+    if not found.number or found.kind is Kind.LIFT:
+        return None
+    hint = f"编号只能用来解除：解除 #{found.number}"
+    return NotUnderstood(found.chips(), (f"#{found.number}",), (hint,))
+
+
 def _what(found: Reader) -> Parsed | None:
     """Whether anything is named, and nothing of it both stopped and left out."""
     for one in found.named:
@@ -190,15 +198,14 @@ def _what(found: Reader) -> Parsed | None:
         labels = "、".join(found.vocabulary.label(*one) for one in sorted(twice))
         return NotUnderstood(found.chips(), (labels,), (f"{labels} 既要拦截又要除外，请只留一个",))
     names_any = bool(stopped) or found.says_every or bool(found.number)
-    if not names_any and not found.named and not found.verbs:
-        return NotUnderstood(found.chips(), (), _hints(found))
-    if not names_any and found.kind is not Kind.LIFT:
-        if left_out:
-            text = f"全部 {found.text}"
-            option = Option("除此以外全部订单", text)
-            return Choices("没有说拦截哪里，是不是：", (option,), found.chips())
-        return NotUnderstood(found.chips(), (), _hints(found))
-    return None
+    if names_any:
+        return None
+    if found.kind is Kind.LIFT:
+        return NotUnderstood(found.chips(), (), ("写明解除哪一条：解除江苏、解除 #12、解除全部",))
+    if left_out:
+        option = Option("除此以外全部订单", f"全部 {found.text}")
+        return Choices("没有说拦截哪里，是不是：", (option,), found.chips())
+    return NotUnderstood(found.chips(), (), _hints(found))
 
 
 def _only_left_out(found: Reader, one: Named) -> Parsed:
