@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ordercenter.sandbox import cheats
 from ordercenter.sandbox.book import WAIT_PAY, Order, Refused
 from ordercenter.sandbox.market import KINDS, Market
 from ordercenter.sandbox.wire import answer
@@ -85,7 +86,8 @@ class Desk:
 
     async def truth(self, request: Request) -> Response:
         """What was planted, order by order. ``kinds`` empty with a ``cluster``: the opener of
-        a pattern that only a later order of the cluster completes, itself beyond reproach."""
+        a pattern that only a later order of the cluster completes, itself beyond reproach.
+        ``lists``: what has to stand on a seller's lists for the kinds that are of lists."""
         rows = [
             {
                 "shop": order.shop,
@@ -96,10 +98,12 @@ class Desk:
                 "created": order.created,
                 "paid": order.paid,
                 "shipped": bool(order.shipments),
+                "refunds": len(order.refunds),
             }
             for order in self.book.all_orders()
         ]
-        return answer({"orders": rows})
+        lists = {**cheats.LISTS, "restricted_regions": self.market.seller.restricted_regions}
+        return answer({"orders": rows, "lists": lists})
 
     async def summary(self, request: Request) -> Response:
         every = self.book.all_orders()
@@ -152,12 +156,17 @@ class Desk:
         return answer({"orders": rows})
 
     async def rate(self, request: Request) -> Response:
+        """So many orders a second, ``trouble`` of them troubled; ``mix`` weighs some kinds anew."""
         wish = await _json(request)
+        mix = {str(kind): int(weight) for kind, weight in wish.get("mix", {}).items()}
+        if mix.keys() - KINDS or any(weight < 0 for weight in mix.values()):
+            raise Refused(f"mix 只能是这些异常的权重：{'、'.join(sorted(KINDS))}")
         rate = float(wish.get("rate", self.market.rate))
         trouble = float(wish.get("trouble", self.market.trouble))
         if rate < 0 or not 0 <= trouble < 1:
             raise Refused("rate 不能为负，trouble 须在 0 与 1 之间")
         self.market.rate, self.market.trouble = rate, trouble
+        self.market.weights.update(mix)
         self.market.still = bool(wish.get("still", self.market.still))
         return answer({"rate": rate, "trouble": trouble, "still": self.market.still})
 

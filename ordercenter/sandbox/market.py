@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from random import Random
 from typing import Any, Final
 
+from ordercenter.sandbox import cheats
 from ordercenter.sandbox.book import (
     CLOSED_REFUNDED,
     DONE,
@@ -117,6 +118,17 @@ TROUBLES: Final[dict[str, Trouble]] = {
     "restricted_region": Trouble(0),
     "platform_hold": Trouble(0, ("taobao", "jd", "pinduoduo", "wechat")),
     "presale": Trouble(0, ("taobao",)),
+    "accounts_on_ip": Trouble(0, CLEAR, orders=3),
+    "buyer_burst": Trouble(0, BUYER_TOLD, orders=3),
+    "two_shops": Trouble(0, CLEAR, orders=2),
+    "blacklisted": Trouble(0, CLEAR),
+    "blacklist_frozen": Trouble(0, CLEAR),
+    "regional_limit": Trouble(0),
+    "no_carrier": Trouble(0),
+    "cross_border": Trouble(0),
+    "high_value": Trouble(0),
+    "triple": Trouble(0, ("douyin", "wechat", *CLEAR), orders=2),
+    "rush": Trouble(0),
 }
 KINDS: Final = frozenset(TROUBLES)
 
@@ -158,6 +170,7 @@ class Market:
         self.rate = rate
         self.trouble = trouble
         self.still = False
+        self.weights = {kind: trouble.weight for kind, trouble in TROUBLES.items()}
         every = book.all_orders()
         self.turn = max((order.extra.get("turn", 0) for order in every), default=0)
         self.random = Random(f"{seed}/{self.turn}")
@@ -211,7 +224,7 @@ class Market:
         if kind == "mix":
             kind = self._some_kind()
         if not kind:
-            wishes = [self._clean(shop or self._some_shop(EVERYWHERE))]
+            wishes = [self.clean(shop or self._some_shop(EVERYWHERE))]
         else:
             channels = TROUBLES[kind].channels
             if shop is not None and self.book.shops[shop].channel not in channels:
@@ -239,17 +252,16 @@ class Market:
         """
         if code not in self.seller.offers[shop] or pieces < 1:
             raise Refused(f"店铺 {shop} 没有在卖 {code}")
-        wish = self._clean(shop, goods=((self.seller.offers[shop][code][0], pieces),))
+        wish = self.clean(shop, goods=((self.seller.offers[shop][code][0], pieces),))
         order = self._order(wish, self.book.clock())
         self._place(order)
         return order
 
     def _some_kind(self) -> str:
         """A kind of trouble, or none, such that ``trouble`` of all orders carry one."""
-        kinds = list(TROUBLES)
-        weights = [TROUBLES[kind].weight for kind in kinds]
+        kinds, weights = list(self.weights), list(self.weights.values())
         whole = sum(weights)
-        orders = sum(TROUBLES[kind].weight * TROUBLES[kind].orders for kind in kinds) / whole
+        orders = sum(self.weights[kind] * TROUBLES[kind].orders for kind in kinds) / whole
         share = self.trouble / (1 - self.trouble * (orders - 1))
         if self.random.random() >= share:
             return ""
@@ -371,6 +383,19 @@ class Market:
         goods = [o for o in every if not o.goods.is_bundle and not o.goods.is_gift]
         return goods, [o for o in every if o.goods.is_bundle]
 
+    def wares(
+        self, shop: str, count: int, *, over_fen: int = 0, under_fen: int = CLEAN_LIMIT_FEN
+    ) -> list[Offer]:
+        """Different things of ``shop`` that are always in stock, in a range of prices."""
+        prices = range(over_fen, under_fen)
+        fitting = [o for o in self._goods[shop][0] if o.goods.price_fen in prices]
+        return self.random.sample(fitting, count)
+
+    def other_shop(self, shop: str, kind: str) -> str:
+        """Another shop on whose platform this kind can be seen."""
+        channels = TROUBLES[kind].channels
+        return self._some_shop(c for c in channels if self._shops.get(c) != shop)
+
     def _scarce(self, shop: str) -> list[Offer]:
         return [
             offers[0]
@@ -396,7 +421,7 @@ class Market:
         cheap = goods.price_fen < 10_000 and not goods.is_bundle
         return self.random.choices((1, 2, 3), weights=(80, 15, 5))[0] if cheap else 1
 
-    def _person(self, *, restricted: bool = False) -> tuple[Buyer, Receiver]:
+    def person(self, *, restricted: bool = False) -> tuple[Buyer, Receiver]:
         self.turn += 1
         return new_person(self.random, self.turn, restricted=restricted)
 
@@ -415,9 +440,9 @@ class Market:
         bundled = any(offer.goods.is_bundle for offer, _ in basket)
         return self.random.uniform(0.96 if bundled else 0.90, 0.99)
 
-    def _clean(self, shop: str, **changes: Any) -> Wish:
+    def clean(self, shop: str, **changes: Any) -> Wish:
         """A wish for an order without any trouble, but for ``changes``."""
-        buyer, receiver = self._person()
+        buyer, receiver = self.person()
         facts: dict[str, Any] = {"buyer": buyer, "receiver": receiver, "remark": self._remark()}
         if "goods" not in changes:
             facts["goods"] = self._basket(shop)
@@ -443,28 +468,28 @@ class Market:
     # Planting: one function for each kind, all of one shape
 
     def _duplicate(self, shop: str, kind: str) -> list[Wish]:
-        buyer, receiver = self._person()
+        buyer, receiver = self.person()
         again = self.random.choice(self._goods[shop][0])
-        cluster = self._cluster(kind)
-        first = self._clean(
+        cluster = self.cluster(kind)
+        first = self.clean(
             shop, buyer=buyer, receiver=receiver, goods=((again, 1),), cluster=cluster
         )
         gap = self.random.uniform(15, 200)
-        second = self._clean(
+        second = self.clean(
             shop, buyer=buyer, receiver=receiver, goods=((again, 1),), cluster=cluster,
             truth=(kind,), after=gap,
         )  # fmt: skip
         return [first, second]
 
     def _same_ip(self, shop: str, kind: str) -> list[Wish]:
-        cluster, (buyer, _) = self._cluster(kind), self._person()
+        cluster, (buyer, _) = self.cluster(kind), self.person()
         wares = self.random.sample(self._goods[shop][0], 2)
         wishes = []
         for turn in range(2):
-            other, receiver = self._person()
+            other, receiver = self.person()
             other.ip = buyer.ip
             wishes.append(
-                self._clean(
+                self.clean(
                     shop, buyer=other, receiver=receiver, cluster=cluster,
                     goods=((wares[turn], 1),),
                     truth=(kind,) * turn, after=turn * self.random.uniform(2, 7),
@@ -473,14 +498,14 @@ class Market:
         return wishes
 
     def _phone_burst(self, shop: str, kind: str) -> list[Wish]:
-        cluster, (_, owner) = self._cluster(kind), self._person()
+        cluster, (_, owner) = self.cluster(kind), self.person()
         wares = self.random.sample(self._goods[shop][0], 4)
         wishes, after = [], 0.0
         for turn in range(4):
-            buyer, receiver = self._person()
+            buyer, receiver = self.person()
             buyer.phone = receiver.phone = owner.phone
             wishes.append(
-                self._clean(
+                self.clean(
                     shop, buyer=buyer, receiver=receiver, cluster=cluster,
                     goods=((wares[turn], 1),), truth=(kind,) if turn == 3 else (), after=after,
                 )
@@ -490,12 +515,12 @@ class Market:
 
     def _address_day(self, shop: str, kind: str) -> list[Wish]:
         """Three buyers, one door, each order under 3,000 yuan, together over 5,000."""
-        cluster, (_, door) = self._cluster(kind), self._person()
+        cluster, (_, door) = self.cluster(kind), self.person()
         dear = [o for o in self._goods[shop][0] if 17_000 <= o.goods.price_fen < 35_000]
         late = DAY - (self.book.clock() + 8 * 3600) % DAY
         wishes, after = [], 0.0
         for turn, offer in enumerate(self.random.sample(dear, 3)):
-            buyer, own = self._person()
+            buyer, own = self.person()
             receiver = door
             if self.book.shops[shop].channel in CLEAR:
                 receiver = Receiver(**(asdict(door) | {"name": own.name, "phone": own.phone}))
@@ -503,7 +528,7 @@ class Market:
             pieces = -(-170_000 // offer.goods.price_fen)
             pieces = min(pieces + 1, 245_000 // offer.goods.price_fen)
             wishes.append(
-                self._clean(
+                self.clean(
                     shop, buyer=buyer, receiver=receiver, cluster=cluster,
                     goods=((offer, pieces),), truth=(kind,) if turn == 2 else (), after=after,
                 )
@@ -516,7 +541,7 @@ class Market:
         best = self.seller.strategies[1]
         poor = [o for o in self._goods[shop][0] if o.goods.price_fen < best.min_fen // 2]
         goods = ((self.random.choice(poor), 1),)
-        return [self._clean(shop, goods=goods, gift=best.gift_sku, truth=(kind,))]
+        return [self.clean(shop, goods=goods, gift=best.gift_sku, truth=(kind,))]
 
     def _gift_short(self, shop: str, kind: str) -> list[Wish]:
         """The main goods earn the gift, but there are fewer than the two it comes with."""
@@ -526,53 +551,53 @@ class Market:
         )
         pieces = -(-short.min_fen // offer.goods.price_fen)
         return [
-            self._clean(
+            self.clean(
                 shop, goods=((offer, pieces),), gift=short.gift_sku, gift_quantity=2, truth=(kind,)
             )
         ]
 
     def _stock_short(self, shop: str, kind: str) -> list[Wish]:
         goods = ((self.random.choice(self._scarce(shop)), 3),)
-        return [self._clean(shop, goods=goods, truth=(kind,))]
+        return [self.clean(shop, goods=goods, truth=(kind,))]
 
     def _cheap(self, shop: str, kind: str) -> list[Wish]:
         low, high = (0.62, 0.84) if kind == "low_price" else (0.35, 0.58)
         goods = ((self.random.choice(self._goods[shop][0]), 1),)
-        return [self._clean(shop, goods=goods, ratio=self.random.uniform(low, high), truth=(kind,))]
+        return [self.clean(shop, goods=goods, ratio=self.random.uniform(low, high), truth=(kind,))]
 
     def _unmapped(self, shop: str, kind: str) -> list[Wish]:
         known = self.random.choice(self._goods[shop][0])
         new = Goods("", f"新品上架 {known.goods.name}", known.goods.price_fen)
         sku_id = f"99{known.platform_sku_id[2:]}" if known.platform_sku_id else None
         unknown = Offer(new, sku_id, f"XP-{self.turn:06d}")
-        return [self._clean(shop, goods=((unknown, 1),), truth=(kind,))]
+        return [self.clean(shop, goods=((unknown, 1),), truth=(kind,))]
 
     def _refund_before_ship(self, shop: str, kind: str) -> list[Wish]:
         plan = (self.random.uniform(*REFUND_ASKED), "refund")
-        return [self._clean(shop, truth=(kind,), plans=(plan,))]
+        return [self.clean(shop, truth=(kind,), plans=(plan,))]
 
     def _invalid_receiver(self, shop: str, kind: str) -> list[Wish]:
-        buyer, receiver = self._person()
+        buyer, receiver = self.person()
         if self.random.random() < 0.5:
             receiver.phone = buyer.phone = ""
         else:
             receiver.province = ""
-        return [self._clean(shop, buyer=buyer, receiver=receiver, truth=(kind,))]
+        return [self.clean(shop, buyer=buyer, receiver=receiver, truth=(kind,))]
 
     def _restricted_region(self, shop: str, kind: str) -> list[Wish]:
-        buyer, receiver = self._person(restricted=True)
-        return [self._clean(shop, buyer=buyer, receiver=receiver, truth=(kind,))]
+        buyer, receiver = self.person(restricted=True)
+        return [self.clean(shop, buyer=buyer, receiver=receiver, truth=(kind,))]
 
     def _platform_hold(self, shop: str, kind: str) -> list[Wish]:
         plan = (self.random.uniform(60, 180), "unhold")
-        return [self._clean(shop, state=ON_HOLD, plans=(plan,), truth=(kind,))]
+        return [self.clean(shop, state=ON_HOLD, plans=(plan,), truth=(kind,))]
 
     def _presale(self, shop: str, kind: str) -> list[Wish]:
         """The deposit is in, the balance follows: money, and nothing to ship yet."""
         plan = (self.random.uniform(60, 180), "pay")
-        return [self._clean(shop, paid=False, deposit=0.2, plans=(plan,), truth=(kind,))]
+        return [self.clean(shop, paid=False, deposit=0.2, plans=(plan,), truth=(kind,))]
 
-    def _cluster(self, kind: str) -> str:
+    def cluster(self, kind: str) -> str:
         return f"{kind}-{digest(kind, self.turn, self.book.clock(), length=10)}"
 
     # Writing the order down
@@ -685,6 +710,7 @@ PLANTERS: Final[dict[str, Planter]] = {
     "restricted_region": Market._restricted_region,
     "platform_hold": Market._platform_hold,
     "presale": Market._presale,
+    **cheats.PLANTERS,
 }
 NUMBERS: Final[dict[str, Callable[[Market, float], str]]] = {
     "taobao": lambda market, _: market._digits(18, "26") + "0",

@@ -3,10 +3,12 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
 from ordercenter.sandbox.book import CLOSED_REFUNDED, WAIT_PAY, WAIT_SHIP, Line, Order
+from ordercenter.sandbox.cheats import BLACK
 from ordercenter.sandbox.market import CLEAR, HOSTILE, MIX, TROUBLES
 from ordercenter.sandbox.seller import ALWAYS_IN_STOCK, SELLER_FILE, Seller
 from tests.sandbox.callers import Bench
@@ -282,3 +284,34 @@ def test_two_orders_of_one_second_have_two_numbers(
     monkeypatch.setattr(type(bench.market), "_digits", lambda *_: next(drawn))
     numbers = [bench.market.sell("", shop="CR01")[0].number[-6:] for _ in range(2)]
     assert numbers == ["000001", "000002"]
+
+
+def test_a_mix_weighs_what_the_market_does_not_plant_by_itself(bench: Bench) -> None:
+    weights = dict.fromkeys(TROUBLES, 0) | {"blacklisted": 1}
+    bench.control("rate", rate=0, trouble=0.99, mix=weights)
+    for _ in range(30):
+        bench.market.sell("mix")
+    planted = Counter(kind for order in bench.book.all_orders() for kind in order.truth)
+    assert set(planted) == {"blacklisted"}
+    assert planted["blacklisted"] > 20
+    assert {o.receiver.phone for o in bench.book.all_orders() if o.truth} <= set(BLACK)
+    assert "error" in bench.control("rate", mix={"nothing": 1})
+
+
+def test_two_shops_see_one_phone_and_two_spellings_of_one_door(bench: Bench) -> None:
+    for _ in range(20):
+        first, second = bench.market.sell("two_shops", at_once=True)
+        assert first.shop != second.shop
+        assert first.receiver.phone == second.receiver.phone
+        assert first.receiver.address != second.receiver.address
+        assert first.buyer.buyer_id != second.buyer.buyer_id
+
+
+def test_three_accounts_on_one_ip_are_never_two_within_ten_seconds(bench: Bench) -> None:
+    for _ in range(20):
+        orders = bench.market.sell("accounts_on_ip", at_once=True)
+        assert len({order.buyer.ip for order in orders}) == 1
+        assert len({order.buyer.buyer_id for order in orders}) == 3
+        at = [order.created for order in orders]
+        assert min(later - sooner for sooner, later in pairwise(at)) > 10
+        assert at[-1] - at[0] < 600

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from ordercenter.pipeline.drill import hot, labels, nasty, scarce
+from ordercenter.pipeline.drill import hot, labels, nasty, scarce, truth
 from ordercenter.pipeline.drill.center import BASE_DIR, Center
 from ordercenter.pipeline.drill.desk import Say
 
@@ -32,9 +32,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--scenario", choices=["books", "n01", "n03", "n04"], default="books",
+            "--scenario", choices=list(SCENARIOS), default="books",
             help=_("books 逐单对账；n01 37 件库存 1000 个买家；n03 六成八的订单抢一个货品；"
-                   "n04 快递系统打印一万张面单"),
+                   "n04 快递系统打印一万张面单；truth 埋下的异常抓住几成、误拦几单"),
         )  # fmt: skip
         parser.add_argument("--buyers", type=int, default=1_000, help=_("n01：多少买家"))
         parser.add_argument("--orders", type=int, default=1_200, help=_("n03：共多少单"))
@@ -96,11 +96,18 @@ def _labels(center: Center, options: Options, say: Say) -> Told:
     return asdict(result), result.is_good
 
 
+def _truth(center: Center, options: Options, say: Say) -> Told:
+    minutes, rate = options["minutes"], options["rate"]
+    result = truth.rehearse(center, minutes=minutes, rate=rate, say=say)
+    return asdict(result), result.is_good
+
+
 SCENARIOS: Final[Mapping[str, Callable[[Center, Options, Say], Told]]] = {
     "books": _books,
     "n01": _scarce,
     "n03": _hot,
     "n04": _labels,
+    "truth": _truth,
 }
 
 
