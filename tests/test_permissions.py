@@ -408,6 +408,15 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         Door("nothing seen", answers(SUPERVISORS, yes=422), fixed("/rules/import/"), "post",
              lambda _w: {"verb": "draft", "plan": "x"}),
     ),
+    "rules/proposals/": (Door("proposals", answers(RULE_SEERS), fixed("/rules/proposals/")),),
+    "rules/proposals/<int:pk>/": (
+        Door("get", all_alike(405), fixed("/rules/proposals/1/")),
+        Door("no such verb", answers(SUPERVISORS, yes=404), fixed("/rules/proposals/1/"), "post"),
+        Door("take none", answers(SUPERVISORS, yes=404), fixed("/rules/proposals/987/"), "post",
+             lambda _w: {"verb": "take"}),
+        Door("refuse none", answers(SUPERVISORS, yes=404), fixed("/rules/proposals/987/"), "post",
+             lambda _w: {"verb": "refuse", "reason": "只在大促期间成立"}),
+    ),
     "rules/<int:version>/": (
         Door("page", answers(RULE_SEERS), of_rules("")),
         Door("no such set", answers(RULE_SEERS, yes=404), fixed("/rules/99999999999/")),

@@ -43,6 +43,9 @@ JOBS: Final = (
     Job("expire-holds", "ordercenter.pipeline.tasks.expire_holds", 1),
     Job("prove-stock", "ordercenter.pipeline.tasks.prove_stock", 10),
     Job("seal-audit", "ordercenter.pipeline.tasks.seal_audit", 10),
+    Job("propose-rules", "ordercenter.pipeline.tasks.propose_rules", 24 * 60),
+    Job("train-risk", "ordercenter.pipeline.training.train_nightly", 24 * 60),
+    Job("score-orders", "ordercenter.pipeline.tasks.score_orders", 1),
     Job("verify-audit", "ordercenter.pipeline.tasks.verify_audit", 24 * 60),
 )
 

@@ -16,11 +16,13 @@ from ordercenter.pipeline import (
     couriers,
     holding,
     jobs,
+    learning,
     low_stock,
     merging,
     proof,
     pulling,
     rule_life,
+    scores,
     stock_watch,
     tokens,
 )
@@ -152,3 +154,13 @@ def run_waiting_backtests() -> str:
 def hear_feeds() -> str:
     """Files of the warning feeds, and warnings that begin or end by themselves."""
     return f"{feeds.read_folders()}; {feeds.hear_again()}"
+
+
+@plainly
+def propose_rules() -> str:
+    return learning.propose()
+
+
+@plainly
+def score_orders() -> str:
+    return scores.score_new()

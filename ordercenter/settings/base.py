@@ -241,6 +241,12 @@ STOCK_WINDOW_SECONDS = env_float("STOCK_WINDOW_SECONDS", 0.4, low=0.0, high=3600
 STOCK_REFUSED_MINUTES = env_int("STOCK_REFUSED_MINUTES", 10, low=1, high=1440)
 REVIEWERS = env_int("REVIEWERS", 2, low=1, high=1000)
 CARDS_AN_HOUR = env_int("CARDS_AN_HOUR", 30, low=1, high=1000)
+# What a rule mined from decisions has to show on later decisions to be proposed: orders it
+# covers, per cent of them rightly (to stop; to let pass), and per cent of the base rate.
+LEARN_SUPPORT = env_int("LEARN_SUPPORT", 20, low=5, high=10_000)
+LEARN_PRECISION = env_int("LEARN_PRECISION", 80, low=50, high=100)
+LEARN_PASS_PRECISION = env_int("LEARN_PASS_PRECISION", 95, low=50, high=100)
+LEARN_LIFT = env_int("LEARN_LIFT", 125, low=100, high=1000)
 REVEALS_A_DAY = env_int("REVEALS_A_DAY", 200, low=1, high=100_000)
 PHONE_SEARCHES_A_DAY = env_int("PHONE_SEARCHES_A_DAY", 100, low=1, high=100_000)
 IMPORT_MAX_UNPACKED_BYTES = env_int("IMPORT_MAX_UNPACKED_MIB", 2048, low=1, high=10**6) * 1024**2
