@@ -1,6 +1,6 @@
 """A risk score by plain arithmetic: how likely people would stop an order. It decides nothing.
 
-A model is numbers in JSON (``RiskModel.weights``); how they are found is ``risk/training.py``.
+A model is numbers in JSON; how they are found is ``risk/training.py``.
 """
 
 import math
