@@ -32,7 +32,8 @@ from risk.mining import (
 )
 from risk.models import Backtest, RuleProposal
 from risk.sentences import sentence
-from risk.sets import live_program, rules_of
+from risk.set_rows import rules_of
+from risk.sets import live_program
 
 logger = logging.getLogger(__name__)
 REACH: Final = timedelta(days=365)

@@ -7,6 +7,8 @@ from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from random import Random
+from statistics import mean
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -58,7 +60,7 @@ class House:
     def decide(self, orders: list[SalesOrder], stops: Callable[[SalesOrder], bool]) -> None:
         """Release or cancel each of them, as a person."""
         for order in orders:
-            seen = {"user": self.person, "actor": as_person(self.person),
+            seen: dict[str, Any] = {"user": self.person, "actor": as_person(self.person),
                     "seen_version": order.version, "reason": REASON}  # fmt: skip
             if stops(order):
                 deciding.cancel_order(order.pk, **seen)
@@ -162,7 +164,7 @@ def test_the_hidden_truth_is_proposed_scored_and_taken_as_a_draft(house: House) 
     cheap = [told_scores[pk] for pk, stops in open_ones.items() if stops]
     fair = [told_scores[pk] for pk, stops in open_ones.items() if not stops]
     assert min(cheap) > max(fair) - Decimal("0.2")
-    assert sum(cheap) / len(cheap) > sum(fair) / len(fair) + Decimal("0.3")
+    assert mean(cheap) > mean(fair) + Decimal("0.3")
     assert any("推高风险" in one for one in RiskScore.objects.get(order=min(
         open_ones, key=lambda pk: -told_scores[pk])).reasons)  # fmt: skip
 
