@@ -162,6 +162,7 @@ def test_a_day_told_again_makes_no_order_twice() -> None:
     assert found["beside_replay"]["orders"] > 20
 
 
+@pytest.mark.nightly
 def test_one_hot_sku_a_thousand_and_a_single_order_are_measured_with_their_books() -> None:
     hot = run_bench("reserve_hot")
     assert hot["reservations"] == 1_000
@@ -174,6 +175,7 @@ def test_one_hot_sku_a_thousand_and_a_single_order_are_measured_with_their_books
     assert path["wait_ms_worst"] >= path["wait_ms_p99"] >= path["wait_ms_median"] > 0
 
 
+@pytest.mark.nightly
 def test_a_province_is_stopped_beside_an_orm_loop() -> None:
     found = run_bench("intercept")
     assert (found["orders"], found["inside"], found["leak"]) == (20_000, 5_000, 0)
