@@ -32,8 +32,9 @@ class IdleMiddleware:
     def _look(self, request: HttpRequest) -> None:
         now = clock_now().timestamp()
         acted_at = request.session.get(ACTED_AT)
-        known = isinstance(acted_at, float)
-        if known and now - acted_at > settings.IDLE_MINUTES * 60:
+        if not isinstance(acted_at, float):
+            request.session[ACTED_AT] = now
+        elif now - acted_at > settings.IDLE_MINUTES * 60:
             logout(request)
-        elif not known or ("fragment" not in request.GET and now - acted_at > NOTED_EVERY):
+        elif "fragment" not in request.GET and now - acted_at > NOTED_EVERY:
             request.session[ACTED_AT] = now

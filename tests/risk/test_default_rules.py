@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import permutations
+from typing import Any
 
 import pytest
 
@@ -436,7 +437,7 @@ def test_several_accounts_on_one_ip_within_ten_minutes_are_looked_at(
     assert rules_hit(orders[2]) == ({"ip_accounts_10m"} if is_hit else set())
 
 
-def twice(seller: Seller, detail: str, **changes: str) -> set[str]:
+def twice(seller: Seller, detail: str, **changes: Any) -> set[str]:
     """The rules that hold the second of two orders of one person in two shops."""
     other = ShopFactory.create(code="other")
     for code, sku in seller.skus.items():
