@@ -3,6 +3,7 @@
 The only module that needs scikit-learn; the web and the path never import it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 
 from risk.examples import Example, split
 from risk.language import FactSpec
+from risk.mining import SURE
 from risk.scoring import Feature, Model, flat, hit_counts, probability, words_of
 
 FEWEST: Final = 50
@@ -34,11 +36,10 @@ class Trained:
 
     @property
     def is_better(self) -> bool:
-        """Whether it beats both counting the rules that hit and always saying the base rate."""
+        """Whether it surely beats counting the rules that hit, a coin, and the base rate."""
         told = self.figures
-        return bool(
-            told["roc_auc"] > told["hits"]["roc_auc"] and told["brier"] < told["base"]["brier"]
-        )
+        rival = max(0.5, told["hits"]["roc_auc"])
+        return bool(told["roc_auc_at_least"] > rival and told["brier"] < told["base"]["brier"])
 
 
 class TooFew(Exception):
@@ -124,12 +125,14 @@ def _judge(model: Model, learn: Sequence[Example], later: Sequence[Example]) -> 
     told = np.array([probability(model, _labeled(one)) for one in later])
     counts = hit_counts([one.hits for one in later])
     base = sum(one.stopped for one in learn) / len(learn)
+    auc, stopped = float(roc_auc_score(truth, told)), int(truth.sum())
     return {
         "learned": len(learn),
         "learned_stopped": sum(one.stopped for one in learn),
         "later": len(later),
-        "later_stopped": int(truth.sum()),
-        "roc_auc": round(float(roc_auc_score(truth, told)), 4),
+        "later_stopped": stopped,
+        "roc_auc": round(auc, 4),
+        "roc_auc_at_least": round(auc - SURE * _auc_error(auc, stopped, len(later) - stopped), 4),
         "average_precision": round(float(average_precision_score(truth, told)), 4),
         "brier": round(float(brier_score_loss(truth, told)), 4),
         "base": {
@@ -143,6 +146,13 @@ def _judge(model: Model, learn: Sequence[Example], later: Sequence[Example]) -> 
         },
         "calibration": _calibration(told, truth),
     }
+
+
+def _auc_error(auc: float, stopped: int, passed: int) -> float:
+    """Standard error of an AUC (Hanley and McNeil)."""
+    both = auc / (2 - auc) - auc * auc, 2 * auc * auc / (1 + auc) - auc * auc
+    spread = auc * (1 - auc) + (stopped - 1) * both[0] + (passed - 1) * both[1]
+    return math.sqrt(max(0.0, spread) / (stopped * passed))
 
 
 def _calibration(told: Any, truth: Any) -> list[dict[str, Any]]:
