@@ -14,6 +14,8 @@ from ordercenter.run.database import NotReady
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent.parent
 MANAGE: Final = (sys.executable, str(BASE_DIR / "manage.py"))
+REST: Final = ("sending", "outward", "stock", "backfill", "housekeeping")
+"""What runs beside the intake, in a process of its own: threads of one would share one core."""
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
 
 
@@ -108,7 +110,9 @@ def programs(config: RunConfig, data_dir: Path) -> list[Program]:
     ]
     for index in range(config.workers):
         suffix = "" if config.workers == 1 else f"-{index + 1}"
-        found.append(Program(f"work{suffix}", f"订单流水线{suffix}", [*MANAGE, "work"], rank=3))
+        intake, others = [*MANAGE, "work", "--loops", "intake"], [*MANAGE, "work", "--loops", *REST]
+        found.append(Program(f"intake{suffix}", f"订单流水线{suffix}", intake, rank=3))
+        found.append(Program(f"work{suffix}", f"外发与时限{suffix}", others, rank=3))
     return found
 
 

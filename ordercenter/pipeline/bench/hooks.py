@@ -72,7 +72,7 @@ def run(*, seconds: float, rate: float, flat_seconds: float, rounds: int) -> dic
         shops = _shops()
         gatherer = Gatherer(_yes(shops))
         with _listening(gatherer) as center:
-            hands.start("sandbox", "web", "work", center=center)
+            hands.start("sandbox", "web", "intake", "work", center=center)
             bare_port = _start_bare(hands)
             desk = Desk(hands.sandbox)
             try:

@@ -47,7 +47,7 @@ BETWEEN_LOOKS: Final = 15.0
 LULL: Final = timedelta(seconds=10)
 ID_SLACK: Final = 2000
 Say = Callable[[str], object]
-WORKERS: Final = ("work", "queue", "listen")
+WORKERS: Final = ("intake", "work", "queue", "listen")
 
 
 def run(*, orders: int, hours: int, rate: float, seconds: float, say: Say) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from ordercenter.pipeline.bench.scratch import durability
 
 SELLERS: Final = ("MP01", "CR01", "SH01", "DY01")
 """Shops that tell of an order by a push of their own at once."""
-WORKERS: Final = ("work", "queue", "listen")
+WORKERS: Final = ("intake", "work", "queue", "listen")
 WARM: Final = 40
 """Orders a shop sells first: a figure is addressed by what orders have told of the listing."""
 LOOK: Final = 0.2

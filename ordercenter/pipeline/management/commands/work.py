@@ -1,16 +1,18 @@
 """The steady worker: takes the inbox along the path, sends what is due, watches the clocks.
 
 Loops side by side, each with its own connection: the inbox must not wait for a slow platform,
-and what happens now not for what is read again of the past. Several of these processes may run;
-they share the work by row locks.
+and what happens now not for what is read again of the past. One process runs them all, or
+``--loops`` says which: threads of one process share one core, and an order's mark must not wait
+for the telling of stock. Several processes of either kind may run; they share by row locks.
 """
 
 import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -116,6 +118,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--once", action="store_true", help="把现有工作做完就退出")
+        parser.add_argument(
+            "--loops", nargs="+", choices=LOOPS, default=LOOPS, metavar="LOOP",
+            help=f"只运行这些循环（默认全部）：{' '.join(LOOPS)}",
+        )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
         collect_seldom()
@@ -131,18 +137,12 @@ class Command(BaseCommand):
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
         threads = [
-            threading.Thread(target=_loop, args=(steps, stop), name=name, daemon=True)
-            for name, steps in (
-                ("outward", OUTWARD),
-                ("stock", STOCK),
-                ("backfill", BACKFILL),
-                ("housekeeping", HOUSEKEEPING),
-            )
+            threading.Thread(target=LOOPS[name], args=(stop,), name=name, daemon=True)
+            for name in dict.fromkeys(options["loops"])
         ]
-        threads.append(threading.Thread(target=_send, args=(stop,), name="sending", daemon=True))
         for thread in threads:
             thread.start()
-        _take_in(stop)
+        stop.wait()
         for thread in threads:
             thread.join(timeout=5)
 
@@ -192,3 +192,14 @@ def _loop(steps: Sequence[Step], stop: threading.Event) -> None:
                 connection.close()
         close_old_connections()
         stop.wait(IDLE_SECONDS)
+
+
+LOOPS: Final[Mapping[str, Callable[[threading.Event], None]]] = {
+    "intake": _take_in,
+    "sending": _send,
+    "outward": partial(_loop, OUTWARD),
+    "stock": partial(_loop, STOCK),
+    "backfill": partial(_loop, BACKFILL),
+    "housekeeping": partial(_loop, HOUSEKEEPING),
+}
+"""The loops by name; what a process runs of them, it runs side by side."""
