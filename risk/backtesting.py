@@ -4,7 +4,8 @@ Counters and lists are as they were when each order came: windows end at the ord
 a list counts from when it was added to when it was removed or ran out. What cannot be counted
 again (gifts, stock, likeness, what the receiver lacked) is taken as it was seen when the order
 was first judged; an order of which that is not kept cannot be judged by such a rule, and is
-counted as unknown, apart from the hits. Nothing is changed.
+counted as unknown, apart from the hits. A customer trusted at the time is hit all the same, but
+makes no card. Nothing is changed.
 """
 
 import time
@@ -16,6 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from ordercenter.core.clock import now as clock_now
+from risk.exemptions import exempt_then
 from risk.language import Program, read_rules
 from risk.reports import UNDECIDED, Report, Staff, Tally
 from risk.setwise.running import MOST_SECONDS, Judged, Progress, count_stored, judge_stored
@@ -63,8 +65,10 @@ def run_backtest(
 
     def take(judged: Sequence[Judged]) -> None:
         decisions = _decisions(judged)
+        trusted = exempt_then([one.order_id for one in judged])
         for one in judged:
-            tally.add(one, decisions.get(one.order_id, UNDECIDED))
+            exempt_from = trusted.get(one.order_id, frozenset())
+            tally.add(one, decisions.get(one.order_id, UNDECIDED), exempt_from)
 
     judge_stored(program, since, until, take, workers=workers, seconds=seconds, progress=progress)
     staff = Staff(settings.REVIEWERS, settings.CARDS_AN_HOUR)

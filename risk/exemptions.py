@@ -43,6 +43,25 @@ _OPEN: Final = """
       AND (e.removed_at IS NULL OR e.removed_at > %(at)s)
       AND (e.expires_at IS NULL OR e.expires_at > %(at)s)
 """
+# The same for stored orders, each as of the moment it came.
+_THEN: Final = """
+    WITH found AS (
+        SELECT o.id, o.received_at AS at, k.key, k.value
+        FROM orders_salesorder o JOIN orders_orderevidence v ON v.order_id = o.id
+        CROSS JOIN LATERAL (VALUES ('buyer', v.buyer_key), ('device', v.device_key),
+            ('phone', v.phone_key), ('address', v.address_key), ('ip', v.ip)) AS k(key, value)
+        WHERE o.id = ANY(%(orders)s) AND k.value <> ''
+    )
+    SELECT f.id, e.rule_code FROM found f
+    JOIN risk_exemption e ON e.key = f.key AND e.value = f.value
+     AND e.made_at <= f.at AND e.expires_at > f.at AND (e.ended_at IS NULL OR e.ended_at > f.at)
+    UNION
+    SELECT f.id, '' FROM found f
+    JOIN risk_rulelistentry e ON e.value = f.value AND e.added_at <= f.at
+     AND (e.removed_at IS NULL OR e.removed_at > f.at)
+     AND (e.expires_at IS NULL OR e.expires_at > f.at)
+    JOIN risk_rulelist l ON l.id = e.rule_list_id AND l.kind = 'trusted' AND l.key = f.key
+"""
 
 
 @transaction.atomic
@@ -124,6 +143,16 @@ def exempt_orders(subjects: Sequence[Subject], at: datetime) -> dict[int, frozen
         for key, value, rule_code in cursor.fetchall():
             for order_id in values.get((key, value), ()):
                 found[order_id].add(rule_code)
+    return {order_id: frozenset(codes) for order_id, codes in found.items()}
+
+
+def exempt_then(order_ids: Sequence[int]) -> dict[int, frozenset[str]]:
+    """What stored orders were exempt from when each of them came, as ``exempt_orders`` says it."""
+    found: dict[int, set[str]] = defaultdict(set)
+    with connection.cursor() as cursor:
+        cursor.execute(_THEN, {"orders": list(order_ids)})
+        for order_id, rule_code in cursor.fetchall():
+            found[order_id].add(rule_code)
     return {order_id: frozenset(codes) for order_id, codes in found.items()}
 
 

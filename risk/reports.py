@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any, Final
 
 from ordercenter.core.clock import SHANGHAI
+from risk.exemptions import EVERY_RULE
 from risk.language import Program, Rule
 from risk.setwise.running import Judged
 
@@ -38,6 +39,7 @@ class RuleFigures:
     rule: Rule
     orders: list[tuple[datetime, int, str]] = field(default_factory=list)
     unknown: int = 0
+    exempt: int = 0
     by_hour: Counter[int] = field(default_factory=Counter)
     by_channel: Counter[str] = field(default_factory=Counter)
     decided: Counter[str] = field(default_factory=Counter)
@@ -56,8 +58,8 @@ class Tally:
         self.held: dict[str, Decimal] = {}
         self.hit_orders = self.stopped = self.unknown = 0
 
-    def add(self, judged: Judged, decision: str) -> None:
-        """Count one order and what people later decided of it."""
+    def add(self, judged: Judged, decision: str, exempt_from: frozenset[str] = frozenset()) -> None:
+        """Count one order, what people later decided of it, and the rules it is exempt from."""
         hits = [hit for hit in judged.hits if not hit.is_unknown]
         for hit in judged.hits:
             self.rules[hit.rule.code].unknown += hit.is_unknown
@@ -71,7 +73,10 @@ class Tally:
         self.by_hour[local.hour] += 1
         self.by_channel[judged.channel] += 1
         self.pairs.update(combinations(sorted(hit.rule.code for hit in hits), 2))
-        if any(stops(hit.rule) for hit in hits):
+        excused = {hit.rule.code for hit in hits if is_excused(hit.rule, exempt_from)}
+        for code in excused:
+            self.rules[code].exempt += 1
+        if any(stops(hit.rule) and hit.rule.code not in excused for hit in hits):
             self.stopped += 1
             self.decided[decision] += 1
             self.cards[local.replace(minute=0, second=0, microsecond=0)] += 1
@@ -89,6 +94,11 @@ class Tally:
 def stops(rule: Rule) -> bool:
     """Whether a hit makes a card: a tag does not, and a shortage has a hold of its own."""
     return rule.outcome.tier >= REVIEW and rule.outcome.queue != "shortage"
+
+
+def is_excused(rule: Rule, exempt_from: frozenset[str]) -> bool:
+    """Whether the customer is trusted as far as this rule goes; tier 3 excuses nobody."""
+    return rule.outcome.tier == REVIEW and not exempt_from.isdisjoint({EVERY_RULE, rule.code})
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +171,7 @@ def _rule(figures: RuleFigures, most_numbers: int | None) -> dict[str, Any]:
         "hits": len(numbers),
         "orders": numbers if most_numbers is None else numbers[-most_numbers:],
         "unknown": figures.unknown,
+        "exempt": figures.exempt,
         "by_hour": _hours(figures.by_hour),
         "by_channel": dict(sorted(figures.by_channel.items())),
         "precision": _precision(figures.decided),

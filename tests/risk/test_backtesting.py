@@ -19,7 +19,7 @@ from ordercenter.orders.models import SalesOrder
 from ordercenter.orders.states import Disposition, HoldKind, OrderStatus
 from ordercenter.pipeline import backtests, tasks
 from risk.backtesting import run_backtest
-from risk.models import Backtest, RuleList, RuleListEntry
+from risk.models import Backtest, Exemption, RuleList, RuleListEntry
 from tests.factories import (
     OrderEvidenceFactory,
     OrderHoldFactory,
@@ -29,6 +29,7 @@ from tests.factories import (
     ShopFactory,
 )
 
+DAY: Final = timedelta(days=1)
 NOON: Final = datetime(2026, 5, 4, 4, 0, tzinfo=UTC)
 """Twelve o'clock in Shanghai."""
 DEAR: Final = {
@@ -139,6 +140,28 @@ class TestReport:
             "when": {"all": [{"fact": "in_list", "list": "bad", "op": "is", "value": True}]},
         }  # fmt: skip
         assert numbers(report_of(rule), "listed") == [within.number]
+
+    def test_a_customer_trusted_at_the_time_is_hit_but_makes_no_card(self) -> None:
+        trusting = Exemption(
+            key="buyer", value="friend", rule_code="dear", reason="老客户", expires_at=NOON + DAY,
+            made_at=NOON, ended_at=NOON + timedelta(minutes=10),
+        )  # fmt: skip
+        early = order(-1, "900", "friend", received_at=NOON - timedelta(minutes=1))
+        order(5, "900", "friend", received_at=NOON + timedelta(minutes=5))
+        late = order(20, "900", "friend", received_at=NOON + timedelta(minutes=20))
+        listed = order(6, "900", "known", received_at=NOON + timedelta(minutes=6))
+        trusting.order = late
+        trusting.save()
+        trusted = RuleList.objects.create(
+            code="good", name="熟客", key=RuleList.Key.BUYER, kind=RuleList.Kind.TRUSTED
+        )
+        RuleListEntry.objects.create(rule_list=trusted, value="known", added_at=NOON)
+        frozen = {**DEAR, "code": "frozen", "outcome": {"tier": "3"}}
+        report = report_of(DEAR)
+        assert len(numbers(report, "dear")) == 4
+        assert (report["rules"][0]["exempt"], report["stopped_orders"]) == (2, 2)
+        assert sum(one["stopped_orders"] for one in (report, report_of(frozen))) == 2 + 4
+        assert {early.number, late.number, listed.number} <= set(numbers(report, "dear"))
 
     def test_what_nobody_can_tell_any_more_is_counted_apart(self) -> None:
         order()

@@ -142,5 +142,7 @@ def _summary(report: Report) -> list[str]:
         numbers = " ".join(rule["orders"])
         more = " …" if rule["hits"] > len(rule["orders"]) else ""
         unknown = _("，无法判断 %(n)d") % {"n": rule["unknown"]} if rule["unknown"] else ""
-        lines.append(f"{rule['code']}  {rule['name']}  {rule['hits']}{unknown}  {numbers}{more}")
+        exempt = _("，其中豁免 %(n)d") % {"n": rule["exempt"]} if rule["exempt"] else ""
+        figures = f"{rule['hits']}{exempt}{unknown}"
+        lines.append(f"{rule['code']}  {rule['name']}  {figures}  {numbers}{more}")
     return lines
