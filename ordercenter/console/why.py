@@ -22,6 +22,7 @@ from ordercenter.orders.states import Tier
 from ordercenter.pipeline import hindsight
 from ordercenter.pipeline.hindsight import Otherwise, Then
 from risk.explaining import Explained
+from risk.models import RiskScore
 
 LABELS: Final[tuple[tuple[str, Promise], ...]] = (
     ("refund_state", _("退款状态")),
@@ -68,6 +69,7 @@ def why_page(request: HttpRequest, number: str) -> HttpResponse:
         "hits": [one for one in rules if one.fired],
         "skipped": [one for one in rules if not one.fired and one.skipped],
         "near": _near(rules),
+        "score": RiskScore.objects.filter(order=order, scored_at__lte=then.at).first(),
         "records": then.records[:MOST_RECORDS],
         **_again(then),
     }  # fmt: skip

@@ -232,6 +232,11 @@ def test_the_evidence_shows_the_cluster_the_day_the_prices_and_what_was_decided(
     assert "90%" in page
     assert past.release_reason in page
     assert "0.8312" in page
+    why = as_role(Role.REVIEWER).get(f"/orders/{own.number}/why/").content.decode()
+    assert "0.8312" in why
+    assert "低价" in why
+    earlier = f"/orders/{own.number}/why/?at={at - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    assert "0.8312" not in as_role(Role.REVIEWER).get(earlier).content.decode()
     assert str(own.receiver()["phone"]) not in page
 
 
