@@ -264,6 +264,10 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda _w: {"verb": "approve"},
         ),
     ),
+    "wall/alarms/<int:pk>/seen/": (
+        Door("get", all_alike(405), fixed("/wall/alarms/1/seen/")),
+        Door("noted", answers(DECIDERS, yes=302), fixed("/wall/alarms/1/seen/"), "post"),
+    ),
     "wall/<str:number>/": (
         Door("in scope", answers(SEERS), lambda w: f"/wall/{w.held.number}/"),
         Door("who has it", answers(SEERS), lambda w: f"/wall/{w.held.number}/?fragment=1"),

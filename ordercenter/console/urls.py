@@ -3,6 +3,7 @@ from django.urls import path
 from ordercenter.console import (
     addresses,
     adjustments,
+    alarms,
     approvals,
     counts,
     delegations,
@@ -48,6 +49,7 @@ urlpatterns = [
     path("wall/next/", wall.start, name="wall_next"),
     path("wall/search/", wall.search, name="wall_search"),
     path("wall/bulk/", wall_bulk.bulk_page, name="wall_bulk"),
+    path("wall/alarms/<int:pk>/seen/", alarms.seen, name="wall_alarm_seen"),
     # Whatever else is under wall/ is listed before: a number is any text.
     path("wall/<str:number>/", wall.card_page, name="wall_card"),
     path("wall/<str:number>/claim/", wall.claim, name="wall_claim"),

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from ordercenter.catalog.models import Shop
 from ordercenter.console import selectors
 from ordercenter.console.access import back_of, fragment_of, me, page, refused
+from ordercenter.console.alarms import shown_to
 from ordercenter.console.evidence import evidence_of
 from ordercenter.console.navigation import home_of
 from ordercenter.console.order_stock import lines_with_stock
@@ -48,6 +49,7 @@ def wall_page(request: HttpRequest) -> HttpResponse:
     wanted = WallFilter.read(request.GET)
     context = {
         "wall": wall(request.user, wanted),
+        "alarms": shown_to(request.user),
         "quick": quick_words(),
         "back": request.path + wanted.query(),
         "fragment": fragment_of(request),

@@ -19,6 +19,8 @@ SECRET_PURPOSE: Final = "robot"  # noqa: S105 - what the key is bound to, no sec
 LEASE: Final = timedelta(seconds=60)
 A_MINUTE: Final = 18  # the robot falls silent for ten minutes after twenty
 MOST_TRIES: Final = 10
+NEVER_QUIET: Final = "3"
+"""From this urgency on nobody's quiet hours count."""
 
 
 def seal_secrets(*, access_token: str, secret: str, keyword: str = "") -> bytes:
@@ -93,6 +95,8 @@ def send_due(client: httpx.Client, *, now: datetime) -> str:
 def _claim(robot: Robot, *, limit: int, now: datetime) -> list[Notice]:
     with transaction.atomic():
         due = Notice.objects.filter(robot=robot, state=Notice.State.WAITING, due_at__lte=now)
+        if robot.is_quiet(now):
+            due = due.filter(urgency__gte=NEVER_QUIET)
         mine = list(
             due.order_by("-urgency", "created_at", "pk").select_for_update(skip_locked=True)[:limit]
         )

@@ -19,6 +19,7 @@ from ordercenter.audit.models import Action
 from ordercenter.core.actor import PIPELINE
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import announce
+from ordercenter.notices import alarms
 from ordercenter.notices import services as notices
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
@@ -158,22 +159,14 @@ def escalate(*, now: datetime | None = None) -> str:
     return f"{len(due)} tasks are newly overdue"
 
 
-def push_freezes(*, now: datetime | None = None) -> str:
-    """Tell the groups of new holds: frozen orders each, the others as one digest."""
+def tell_alarms(*, now: datetime | None = None) -> str:
+    """End the alarms whose time is over, and tell how many orders have come to be looked at.
+
+    A freeze has an alarm of its own (``alarming``); the others are one digest every five minutes.
+    """
     now = now or clock_now()
-    since = now - timedelta(hours=1)
-    frozen = OrderHold.objects.open().filter(
-        tier="3", kind=HoldKind.RULE, opened_at__gte=since
-    ).select_related("order")  # fmt: skip
+    over = alarms.close_due(now=now)
     told = 0
-    for hold in frozen[:50]:
-        told += notices.tell(
-            key=f"hold:{hold.pk}",
-            urgency="3",
-            title=f"订单冻结 {hold.order.number}",
-            lines=[hold.words],
-            now=now,
-        )
     minute = now.replace(second=0, microsecond=0)
     flagged = OrderHold.objects.filter(
         ~Q(kind=HoldKind.INTERCEPT),
@@ -187,7 +180,7 @@ def push_freezes(*, now: datetime | None = None) -> str:
             lines=[],
             now=now,
         )
-    return f"{told} notices queued"
+    return f"{over}, {told} digests queued"
 
 
 def link_audit() -> str:

@@ -16,17 +16,16 @@ from django.db import connection
 from inventory.selectors import SourceMap
 from ordercenter.catalog.selectors import Priced, Shelf
 from ordercenter.core.actor import ActorKind
-from ordercenter.notices import services as notices
-from ordercenter.notices.services import Telling
 from ordercenter.orders.models import OrderHold
 from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
+from ordercenter.pipeline.alarming import tell_hits
 from ordercenter.pipeline.drafts import known_receiver, missing_fields
 from ordercenter.pipeline.work import HoldDraft, Work
 from risk import services as risk
 from risk.contracts import Finding, Subject, SubjectLine
 from risk.facts import compute
 from risk.judging import fits_of, test_of
-from risk.language import TEMPLATES, TOLD, Program
+from risk.language import Program
 from risk.shadow import judge_beside
 
 S = OrderStatus
@@ -55,7 +54,7 @@ def screen(works: Sequence[Work], program: Program, shelf: Shelf, *, now: dateti
         for hold in stops.get(work.id, ()):
             work.hold(hold)
         _put_right(work)
-    notices.tell_many(_told(due), now=now)
+    tell_hits(due, now=now)
 
 
 def stops_of(works: Sequence[Work]) -> dict[int, list[HoldDraft]]:
@@ -89,23 +88,6 @@ def _put_right(work: Work) -> None:
             if not getattr(work, name).strip():
                 work.change(name, text)
                 work.flags.append(f"filled:{name}:{finding.code}")
-
-
-def _told(works: Sequence[Work]) -> list[Telling]:
-    """Whom the rules that hit tell: once an order and rule, whatever is judged again."""
-    return [
-        Telling(
-            key=f"rule:{work.id}:{finding.code}:{tell.to}",
-            urgency=max(finding.tier, "1"),
-            title=f"{TEMPLATES[tell.template]}（{TOLD[tell.to]}）",
-            lines=(work.number, finding.words),
-        )
-        for work in works
-        if work.judgement
-        for finding in work.judgement.hits
-        if finding.outcome
-        for tell in finding.outcome.notify
-    ]
 
 
 def _passed_by_people(works: Sequence[Work]) -> set[tuple[int, str, str]]:

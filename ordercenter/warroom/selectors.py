@@ -1,4 +1,4 @@
-"""What the board shows: figures only, no receiver, read in eleven questions.
+"""What the board shows: figures only, no receiver, read in twelve questions.
 
 Counts go over open orders, over the last day and over open rows, each by its own index, so
 they cost the same with a thousand old orders as with a million. Test orders are kept out.
@@ -17,6 +17,7 @@ from fulfillment.models import ParcelStop, Stage, StageTask
 from ordercenter.catalog.models import Channel, Shop
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.replica import reading
+from ordercenter.notices import alarms
 from ordercenter.orders import models as orders
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus, Tier
@@ -33,6 +34,7 @@ STUCK: Final = timedelta(hours=6)
 SPARK_MINUTES: Final = 60
 RUSH_ROWS: Final = 10
 INTERCEPTION_ROWS: Final = 8
+ALARM_ROWS: Final = 3
 COMMAND: Final = "command"
 """Marks what stops orders by the province, or the shop: it comes first while it runs."""
 HOLD_ROWS: Final = 7
@@ -106,7 +108,8 @@ class ShopRow:
 
 @dataclass(frozen=True, slots=True)
 class Interception:
-    """An order or a parcel that was stopped, or a command that stops them while it runs."""
+    """An order or a parcel that was stopped, a command that stops them while it runs, or an alarm
+    nobody has taken note of."""
 
     number: str
     words: str
@@ -228,7 +231,7 @@ def board(now: datetime) -> Board:
         stages=_stages(now),
         all_holds=holds,
         all_shops=_shops(now, day),
-        interceptions=_interceptions(),
+        interceptions=[*_alarms(now), *_interceptions()][:INTERCEPTION_ROWS],
         rush=_rush(now),
         lines=lines,
         minutes=_orders_a_minute(now),
@@ -383,6 +386,14 @@ def _shop_row(shop: Shop, now: datetime, day: Day) -> ShopRow:
         failures=cursor.failures if cursor else 0,
         silent=cursor is not None and is_silent(last_ok, cursor.interval_seconds),
     )
+
+
+def _alarms(now: datetime) -> list[Interception]:
+    return [
+        Interception("告警", row.title, f"{row.count} 单", row.last_at,
+                     level(warn=True, bad=row.urgency == Tier.FREEZE))
+        for row in alarms.standing(now=now, most=ALARM_ROWS)
+    ]  # fmt: skip
 
 
 def _interceptions() -> list[Interception]:

@@ -6,19 +6,29 @@ through every platform's own line.
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from datetime import time as dt_time
 from typing import Any
 
+import httpx
 import pytest
+import time_machine
 from django.contrib.auth.models import User
+from django.test import Client
 
 from channels_sync.models import InboxMessage
 from fulfillment.models import Parcel, Waybill
 from ordercenter.catalog.models import Shop
+from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.clock import now as clock_now
+from ordercenter.notices import services as notices
+from ordercenter.notices.models import Alarm
+from ordercenter.notices.services import seal_secrets
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.pipeline import demo, intake, pulling
 from ordercenter.pipeline.drill import truth
 from risk.lists import Told, add_entries
+from tests.factories import RobotFactory
 from tests.pipeline.lines import SELLER, URL, ask, connected, sandbox
 from tests.sandbox.callers import Bench
 
@@ -30,6 +40,10 @@ TIMES = 3
 
 @pytest.fixture
 def bench() -> Bench:
+    return open_bench()
+
+
+def open_bench() -> Bench:
     demo.load(SELLER, sandbox_url=URL, password="a-password")
     bench = sandbox()
     user = User.objects.get(username="yunying")
@@ -117,16 +131,44 @@ def test_an_opener_is_held_beside_the_order_that_completes_its_pattern_and_by_no
         assert (result.clean, result.stopped) == (0, len(stopped))
 
 
-def test_136_orders_at_half_price_are_all_held_before_any_waybill(
-    bench: Bench, django_capture_on_commit_callbacks: Callable[..., Any]
+def test_136_orders_at_half_price_at_two_in_the_night_are_frozen_and_raise_one_alarm(
+    django_capture_on_commit_callbacks: Callable[..., Any], client: Client
 ) -> None:
-    for _ in range(136):
-        bench.market.sell("half_price")
-    read(bench, django_capture_on_commit_callbacks)
+    """N06: before any waybill, and in the group within the minute however quiet its hours are."""
+    two = datetime.now(SHANGHAI).replace(hour=2, minute=0, second=0, microsecond=0)
+    shown: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        shown.append(request.content.decode())
+        return httpx.Response(200, json={"errcode": 0, "errmsg": "ok"})
+
+    with time_machine.travel(two + timedelta(days=1)):
+        bench = open_bench()
+        RobotFactory.create(
+            sealed=seal_secrets(access_token="t0ken", secret="SECsecret"),
+            quiet_from=dt_time(22), quiet_to=dt_time(8),
+        )  # fmt: skip
+        for _ in range(136):
+            bench.market.sell("half_price")
+        read(bench, django_capture_on_commit_callbacks)
+        assert clock_now().astimezone(SHANGHAI).hour == 2
+        with httpx.Client(transport=httpx.MockTransport(answer)) as group:
+            notices.send_due(group, now=clock_now())
+        log_in = "django.contrib.auth.backends.ModelBackend"
+        client.force_login(User.objects.get(username="zhuguan"), backend=log_in)
+        wall = client.get("/wall/").content.decode()
+        board = client.get("/board/").content.decode()
     held = OrderHold.objects.open().filter(kind="rule", code="half_price_60", tier="3")
     assert held.values("order").distinct().count() == SalesOrder.objects.count() == 136
     assert not Waybill.objects.exists()
     assert not Parcel.objects.exists()
+    (alarm,) = Alarm.objects.filter(urgency="3")
+    assert (alarm.count, alarm.title) == (136, "价格严重异常")
+    frozen = [text for text in shown if "价格严重异常" in text]
+    assert 1 <= len(frozen) <= 3
+    for page in (wall, board):
+        assert "价格严重异常" in page
+        assert "136 单" in page
 
 
 def test_of_176_pairs_within_five_minutes_no_second_order_goes_on(

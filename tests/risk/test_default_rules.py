@@ -3,19 +3,23 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from importlib import import_module
 from itertools import permutations
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from fulfillment.models import ParcelStop
 from ordercenter.core.clock import SHANGHAI
+from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.identity import phone_key
 from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import HoldKind
 from ordercenter.pipeline import jobs
+from risk.defaults import default_rules
 from risk.models import RuleList, RuleListEntry, Verdict
-from tests.factories import GiftStrategyFactory, ShopFactory, SkuFactory
+from tests.factories import GiftStrategyFactory, RuleSetFactory, ShopFactory, SkuFactory
 from tests.pipeline.seller import (
     Seller,
     buyer,
@@ -551,3 +555,22 @@ def test_a_large_discount_on_a_set_is_tagged(seller: Seller) -> None:
     )
     assert tags(fair) == []
     assert set(tags(cheap)) == {"低价异常", "优惠叠加"}
+
+
+def test_stored_sets_that_are_or_may_come_live_get_whom_the_shipped_rules_tell() -> None:
+    told = import_module("risk.migrations.0006_shipped_rules_tell")
+    shipped = {rule["code"]: rule["outcome"] for rule in default_rules()}
+    assert {code for code, outcome in shipped.items() if "notify" in outcome} == set(told.TOLD)
+    silent = {"code": "half_price_60", "outcome": {"tier": "3"}}
+    own = {"code": "same_sku_5m", "outcome": {"tier": "2", "notify": [{"to": "ceo"}]}}
+    other = {"code": "half_price_60", "outcome": {"tier": "2"}}
+    now = clock_now()
+    live = RuleSetFactory.create(is_live=True, rules=[silent, own], committed_at=now)
+    draft = RuleSetFactory.create(rules=[other])
+    over = RuleSetFactory.create(rules=[silent], committed_at=now, activated_at=now)
+    with connection.schema_editor() as editor:
+        told.forward(None, editor)
+    for row in (live, draft, over):
+        row.refresh_from_db()
+    supervisors = {**silent, "outcome": {"tier": "3", "notify": [{"to": "supervisors"}]}}
+    assert (live.rules, draft.rules, over.rules) == ([supervisors, own], [other], [silent])

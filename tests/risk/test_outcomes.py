@@ -10,7 +10,7 @@ import pytest
 from inventory.models import Reservation
 from ordercenter.audit.models import AuditRecord
 from ordercenter.core.clock import now as clock_now
-from ordercenter.notices.models import Notice
+from ordercenter.notices.models import Alarm, Notice
 from ordercenter.orders.contracts import ChannelStatus
 from ordercenter.orders.models import OrderEvidence, OrderHold, SalesOrder
 from risk.models import Exemption, RuleSet, Verdict
@@ -95,16 +95,30 @@ def place_of(order: SalesOrder) -> int:
     return Reservation.objects.filter(order_id=order.pk).get().level.virtual_warehouse_id
 
 
-def test_whom_a_rule_names_is_told_once_of_each_order(seller: Seller) -> None:
+def test_whom_a_rule_names_is_told_once_of_an_order_judged_again(seller: Seller) -> None:
     RobotFactory.create()
     live(rule(CHEAP, outcome={"notify": [{"to": "supervisors"}, {"to": "finance"}]}))
     told = draft(line(amount="80.00"), paid=False)
     order = take_one(seller.shop, told)
     take_one(seller.shop, paid(told))
     assert Verdict.objects.filter(order=order).count() >= 2
-    notices = Notice.objects.filter(key__startswith="rule:")
+    assert [alarm.count for alarm in Alarm.objects.all()] == [1, 1]
+    notices = Notice.objects.filter(key__startswith="alarm:")
     assert notices.count() == 2
     assert all(order.number in notice.text for notice in notices)
+
+
+def test_a_rule_that_freezes_tells_the_supervisors_where_it_names_nobody(seller: Seller) -> None:
+    live(rule(CHEAP, tier="3"))
+    take_one(seller.shop, draft(line(amount="80.00")))
+    alarm = Alarm.objects.get()
+    assert (alarm.count, alarm.urgency, "仓储主管" in alarm.note) == (1, "3", True)
+
+
+def test_a_rule_that_only_holds_and_names_nobody_raises_no_alarm(seller: Seller) -> None:
+    live(rule(CHEAP))
+    take_one(seller.shop, draft(line(amount="80.00")))
+    assert not Alarm.objects.exists()
 
 
 def test_a_budget_ends_the_holds_of_a_rule_and_not_its_findings(seller: Seller) -> None:
@@ -155,7 +169,7 @@ def test_what_was_over_before_it_came_is_judged_for_the_record_and_held_by_no_ru
     live(rule(CHEAP, tier="3", outcome={"notify": [{"to": "ceo"}], "priority": 50}))
     order = take_one(seller.shop, draft(line(amount="10.00"), status=ChannelStatus.FINISHED))
     assert holds(order) == {"channel:shipped_elsewhere"}
-    assert (order.priority, Notice.objects.filter(key__startswith="rule:").count()) == (0, 0)
+    assert (order.priority, Notice.objects.filter(key__startswith="alarm:").count()) == (0, 0)
     found = verdict(order)
     assert (found.tier, found.tags, found.findings[0]["skipped"]) == ("0", [], "history")
 

@@ -125,7 +125,9 @@ class RobotForm(SecretForm):
 @admin.register(Robot)
 class RobotAdmin(SecretAdmin):
     form = RobotForm
-    fields = ("code", "name", "kind", "base_url", "min_tier", "is_active")
+    fields = (
+        "code", "name", "kind", "base_url", "min_tier", "quiet_from", "quiet_to", "is_active",
+    )  # fmt: skip
     list_display = ("code", "name", "kind", "base_url", "min_tier", "is_active")
     list_filter = ("kind", "is_active")
     search_fields = ("code", "name")

@@ -95,7 +95,7 @@ HOUSEKEEPING: Final[Sequence[Step]] = (
     (1.0, filling.sweep),
     (5.0, acts.expire_due),
     (2.0, jobs.link_audit),
-    (3.0, jobs.push_freezes),
+    (3.0, jobs.tell_alarms),
     (2.0, jobs.look_again),
     (5.0, jobs.expire_reservations),
     (5.0, holding.expire_holds),
