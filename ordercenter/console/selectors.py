@@ -189,7 +189,7 @@ def cards(user: AnyUser, order_ids: Sequence[int]) -> list[Card]:
                 order=order,
                 holds=mine,
                 lines=lines[order_id],
-                checks=[check for check in checks[order_id] if check.hit],
+                checks=[one for one in checks[order_id] if one.hit and one.tier != Tier.FILL],
                 related=others[:MOST_RELATED],
                 related_more=max(0, len(others) - MOST_RELATED),
                 offer=offer(user, order, mine),

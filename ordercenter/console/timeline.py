@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from channels_sync.contracts import StopOutcome
 from fulfillment.models import RefundRequest, Stage
 from ordercenter.audit.models import Action, AuditRecord
+from ordercenter.console.intercept_facts import names_of
 from ordercenter.console.selectors import ORDER
 from ordercenter.console.words import plain
 from ordercenter.core.actor import ActorKind
@@ -21,6 +22,7 @@ from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.masking import mask_numbers
 from ordercenter.orders.states import HoldKind, OrderStatus, Tier
 from ordercenter.pipeline import telling
+from ordercenter.pipeline.interception.tracking import Met, met_by
 
 LONGEST: Final = 300
 """So many of the latest records are shown."""
@@ -123,6 +125,8 @@ class Entry:
     changes: tuple[str, ...]
     version: int | None
     groups: frozenset[str]
+    interceptions: tuple[int, ...] = ()
+    """The interceptions it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,8 @@ def timeline_of(order_id: int, *, wanted: str = "") -> Timeline:
     """What is on record of an order and its refunds, the latest day first; one kind or all."""
     rows = _rows(order_id)
     entries = [_entry(row) for row in rows[:LONGEST]]
+    entries += _intercepted(order_id, rows)
+    entries.sort(key=lambda entry: entry.at, reverse=True)
     wanted = wanted if wanted in GROUPS else ""
     shown = [entry for entry in entries if not wanted or wanted in entry.groups]
     days = [
@@ -175,6 +181,44 @@ def _rows(order_id: int) -> Sequence[AuditRecord]:
     return list(AuditRecord.objects.filter(about).order_by("-pk")[: LONGEST + 1])
 
 
+def _intercepted(order_id: int, rows: Sequence[AuditRecord]) -> list[Entry]:
+    """What interceptions did to the order and no record of its own tells."""
+    told = {(row.version, pk) for row in rows for pk in _named(row.change)}
+    found = [
+        one for one in met_by(order_id)
+        if one.is_parcel or (one.version, one.interception_id) not in told
+    ]  # fmt: skip
+    names = names_of({one.step.who for one in found})
+    return [_of_interception(one, names[one.step.who]) for one in found]
+
+
+def _of_interception(met: Met, who: str) -> Entry:
+    action = A.PARCEL_STOPPED if met.is_parcel else A.HOLD_RELEASED if met.is_end else A.HOLD_OPENED
+    words = met.step.what
+    return Entry(
+        at=met.step.at,
+        what=str(action.label),
+        who=who,
+        role="",
+        by_person=met.step.who.startswith(f"{ActorKind.PERSON}:"),
+        why="" if met.is_parcel else mask_numbers(words),
+        changes=(words,) if met.is_parcel else (),
+        version=met.version,
+        groups=frozenset({"holds", "goods"} if met.is_parcel else {"holds"}),
+        interceptions=(met.interception_id,),
+    )
+
+
+def _named(change: Any) -> tuple[int, ...]:
+    """The interceptions whose holds a record opened or closed."""
+    if not isinstance(change, dict):
+        return ()
+    keys = [str(key) for name in ("held", "released") for key in change.get(name) or ()]
+    prefix = f"{HoldKind.INTERCEPT}:i"
+    found = (key.removeprefix(prefix) for key in keys if key.startswith(prefix))
+    return tuple(dict.fromkeys(int(pk) for pk in found if pk.isascii() and pk.isdigit()))
+
+
 def _entry(row: AuditRecord) -> Entry:
     change = row.change if isinstance(row.change, dict) else {}
     groups = {code for code, (_label, actions) in GROUPS.items() if row.action in actions}
@@ -194,6 +238,7 @@ def _entry(row: AuditRecord) -> Entry:
         changes=tuple(_sentences(change)),
         version=row.version,
         groups=frozenset(groups),
+        interceptions=_named(change),
     )
 
 

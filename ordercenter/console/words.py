@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.utils.translation import gettext as _
 
 _SIGNS: Final = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "HKD": "HK$", "JPY": "JP¥"}
+_NOTHING: Final = "无"
 _COLOR: Final = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
@@ -50,3 +51,8 @@ def plain(value: Any) -> str:
     if isinstance(value, dict):
         return "；".join(f"{key}：{plain(part)}" for key, part in value.items())
     return str(value)
+
+
+def said(text: str) -> str:
+    """What a buyer wrote; empty where he wrote nothing and a rule of tier 1 filled that in."""
+    return "" if text.strip() == _NOTHING else text

@@ -7,13 +7,17 @@ from ordercenter.audit.services import record
 from ordercenter.console.timeline import FIELDS, GROUPS, timeline_of
 from ordercenter.core.actor import Actor, ActorKind
 from ordercenter.core.policy import Role
-from ordercenter.orders.models import SalesOrder
+from ordercenter.orders.models import Interception, SalesOrder
+from ordercenter.pipeline.interception import acts, filling
+from ordercenter.pipeline.interception.gates import Condition
 from tests.console.conftest import AsRole, decision, held_order
-from tests.factories import RefundRequestFactory, SalesOrderFactory
+from tests.factories import RefundRequestFactory, SalesOrderFactory, user_with
+from tests.pipeline.seller import as_person, draft, open_seller, pick, take_one
 
 pytestmark = pytest.mark.django_db
 BOSS = Actor(ActorKind.PERSON, "7", "李主管", "warehouse_supervisor", "r")
 JOB = Actor.job("pipeline")
+WORDS = "江苏省暂停发货"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
@@ -118,3 +122,57 @@ def test_no_group_and_no_field_is_without_words() -> None:
         assert str(label)
         assert actions <= set(Action)
     assert all(str(label) for label in FIELDS.values())
+
+
+# --- stopped by a command -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped() -> tuple[SalesOrder, SalesOrder, Interception]:
+    """An order that stood when Jiangsu was stopped, and one that came after, both let go again."""
+    seller, boss, ceo = open_seller(), user_with(Role.WAREHOUSE_SUPERVISOR), user_with(Role.CEO)
+    stood = take_one(seller.shop, draft())
+    pick(stood, boss)
+    condition = Condition.read({"places": [["江苏省", "", ""]]})
+    wish = acts.Wish(WORDS, condition, WORDS, "台风预警，暂停发货")
+    row = acts.ask(wish, user=boss, actor=as_person(boss))
+    came = take_one(seller.shop, draft())
+    acts.end(row.pk, user=ceo, actor=as_person(ceo), reason="台风已过，恢复发货")
+    filling.go_on(row.pk)
+    return stood, came, row
+
+
+def test_a_stopped_order_tells_of_it_without_a_record_of_its_own(
+    stopped: tuple[SalesOrder, SalesOrder, Interception],
+) -> None:
+    stood, _came, row = stopped
+    entries = [one for day in timeline_of(stood.pk, wanted="holds").days for one in day.entries]
+    told = [(one.what, one.why or one.changes[0]) for one in entries if one.interceptions]
+    assert sorted(told) == sorted(
+        [("挂起", WORDS), ("拦截包裹", f"包裹 {stood.number}-1：打包台 · 已拦下"),
+         ("解除挂起", "台风已过，恢复发货")]
+    )  # fmt: skip
+    assert {one.interceptions for one in entries if one.interceptions} == {(row.pk,)}
+    lifted = next(one for one in entries if one.what == "解除挂起")
+    assert lifted.by_person
+    assert not lifted.who.startswith("person:")
+
+
+def test_what_its_own_record_tells_is_not_told_twice(
+    stopped: tuple[SalesOrder, SalesOrder, Interception],
+) -> None:
+    _stood, came, row = stopped
+    entries = [one for day in timeline_of(came.pk).days for one in day.entries]
+    about = [one for one in entries if one.interceptions]
+    assert [one.what for one in about] == ["解除挂起", "接收订单"]
+    assert {one.interceptions for one in about} == {(row.pk,)}
+
+
+def test_the_line_leads_to_the_interception(
+    stopped: tuple[SalesOrder, SalesOrder, Interception], as_role: AsRole
+) -> None:
+    stood, _came, row = stopped
+    client = as_role(Role.CEO)
+    page = client.get(f"/orders/{stood.number}/?log=holds").content.decode()
+    assert f'href="/intercept/{row.pk}/"' in page
+    assert client.get(f"/intercept/{row.pk}/").status_code == 200

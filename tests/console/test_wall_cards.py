@@ -395,3 +395,18 @@ def test_an_order_is_found_by_its_number_or_the_platforms(as_role: AsRole) -> No
 
 def test_the_claims_of_a_card_last_five_minutes() -> None:
     assert claims.LASTS.total_seconds() == 300
+
+
+def test_a_filled_in_empty_remark_is_no_remark_and_no_noise_on_a_card(as_role: AsRole) -> None:
+    shop = open_seller().shop
+    silent, spoke = take(
+        shop, draft(line(amount="80.00")), draft(line(amount="80.00"), buyer_remark="放门口")
+    )
+    assert silent.buyer_remark == "无"
+    client = as_role(Role.REVIEWER)
+    assert wall_of(client).count("<b>留言</b>") == 1
+    card = client.get(f"/wall/{silent.number}/").content.decode()
+    assert "<b>留言</b>" not in card
+    assert "放门口" in client.get(f"/wall/{spoke.number}/").content.decode()
+    assert "低价异常" in wall_of(client)
+    assert "留言为空" not in wall_of(client)

@@ -10,13 +10,14 @@ from django.utils import timezone
 
 from ordercenter.console.navigation import Place, desk, places
 from ordercenter.console.stops import banner
-from ordercenter.console.words import age_in_words, color, money, plain, span_in_words
+from ordercenter.console.words import age_in_words, color, money, plain, said, span_in_words
 from ordercenter.core.masking import mask_numbers
 
 register = template.Library()
 
 register.filter("plain", plain)
 register.filter("color", color)
+register.filter("said", said)
 
 
 @register.filter

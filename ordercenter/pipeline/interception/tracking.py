@@ -18,6 +18,7 @@ from ordercenter.orders.states import OrderStatus
 from ordercenter.pipeline.interception.filling import OBJECT
 
 A_PAGE: Final = 50
+MOST_MET: Final = 50
 
 
 class Place(TextChoices):
@@ -185,6 +186,39 @@ def trail(interception_id: int, order_id: int, *, user: AnyUser) -> list[Step]:
     for stop in stops.select_related("parcel"):
         steps += _of_stop(stop)
     return sorted(steps, key=lambda step: step.at)
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """One thing that an interception did to one order."""
+
+    step: Step
+    interception_id: int
+    is_parcel: bool = False
+    version: int | None = None
+    """The version of the order that opened or closed a hold."""
+    is_end: bool = False
+
+
+def met_by(order_id: int) -> list[Met]:
+    """What interceptions did to an order, out of their own rows: an order stopped among a hundred
+    thousand has no record of its own of it. The latest ``MOST_MET`` of holds and of parcels.
+    """
+    found = []
+    holds = OrderHold.objects.filter(order=order_id, interception__isnull=False)
+    for hold in holds.order_by("-pk")[:MOST_MET]:
+        assert hold.interception_id is not None
+        who = str(hold.placed_by.get("name", ""))
+        step = Step(hold.opened_at, hold.words, who)
+        found.append(Met(step, hold.interception_id, version=hold.opened_version))
+        if hold.released_at:
+            step = Step(hold.released_at, hold.release_reason, hold.released_by)
+            found.append(Met(step, hold.interception_id, version=hold.closed_version, is_end=True))
+    stops = ParcelStop.objects.filter(parcel__order=order_id, interception__isnull=False)
+    for stop in stops.select_related("parcel").order_by("-pk")[:MOST_MET]:
+        assert stop.interception_id is not None
+        found += [Met(step, stop.interception_id, is_parcel=True) for step in _of_stop(stop)]
+    return found
 
 
 def _of_stop(stop: ParcelStop) -> list[Step]:
