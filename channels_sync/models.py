@@ -1,17 +1,23 @@
 """The two ends of the wire: what came in is kept raw, what must go out is a row first."""
 
+import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from channels_sync.contracts import ShopAccess
+from inventory.models import Warehouse
 from ordercenter.catalog.models import Channel, Listing, Shop
 from ordercenter.core.clock import now as clock_now
+from ordercenter.core.policy import Scope
 from ordercenter.core.sealing import seal, unseal
 from ordercenter.orders.models import Interception
 
@@ -687,3 +693,67 @@ class FeedWarning(models.Model):
 
     def __str__(self) -> str:
         return f"{self.feed_id} {self.key}"
+
+
+class ApiToken(models.Model):
+    """A key by which another system speaks to our API for an account, as far as its scopes go.
+
+    Only the digest of the key is kept: it is shown once, when it is made. What a token may is
+    what both its scopes and the rights of its account allow.
+    """
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, verbose_name=_("账号"), related_name="api_tokens"
+    )
+    name = models.CharField(_("用途"), max_length=60)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    hint = models.CharField(_("开头"), max_length=8, editable=False)
+    """The first signs of the key, to tell one from another by."""
+    scopes = ArrayField(
+        models.CharField(max_length=32, choices=Scope.choices), verbose_name=_("权限范围"),
+        default=list,
+    )  # fmt: skip
+    all_shops = models.BooleanField(_("账号能看到的所有店铺"), default=False)
+    shops = models.ManyToManyField(Shop, blank=True, verbose_name=_("只限这些店铺"))
+    warehouses = models.ManyToManyField(Warehouse, blank=True, verbose_name=_("可报送件数的仓库"))
+    expires_at = models.DateTimeField(_("到期时间"), null=True)
+    """Null only for keys from before there were scopes."""
+    is_active = models.BooleanField(_("启用"), default=True)
+    created_by = models.CharField(_("创建人"), max_length=80, editable=False)
+    created_at = models.DateTimeField(_("创建时间"), editable=False)
+    used_at = models.DateTimeField(_("最近使用"), null=True, editable=False)
+    """To the nearest ten minutes."""
+    key: str = ""
+    """No column: the key itself, in hand only where it has just been made."""
+
+    class Meta:
+        verbose_name = _("接口令牌")
+        verbose_name_plural = _("接口令牌")
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "name"], name="token_name_once",
+                violation_error_message=_("这个账号已有同名的令牌"),
+            ),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.name}（{self.hint}…）"
+
+    @staticmethod
+    def digest_of(key: str) -> str:
+        """What is kept of a key: its entropy makes a plain hash enough."""
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    def mint(self) -> str:
+        """Give this unsaved token a new key, and return it: nobody can read it again."""
+        self.key = secrets.token_hex(20)
+        self.digest, self.hint = self.digest_of(self.key), self.key[:6]
+        return self.key
+
+    def has(self, scope: Scope) -> bool:
+        return scope.value in self.scopes
+
+    def is_good(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor past its time."""
+        return self.is_active and (self.expires_at is None or now < self.expires_at)

@@ -11,17 +11,17 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
 
 from django.db import connection
-from django.db.models import Max, Min, TextChoices
+from django.db.models import Min, TextChoices
 from django.utils.translation import gettext_lazy as _
 
 from inventory.models import (
     Inbound,
     InboundLine,
-    StockFile,
     StockMovement,
     StockPolicy,
     Warehouse,
 )
+from inventory.told import LastTold, last_told
 
 PERIODS: Final = (7, 14, 30, 60)
 DAYS: Final = 14
@@ -111,8 +111,8 @@ class PlaceRow:
     next_at: datetime | None = None
     """When the next announced goods are to come."""
     kind: str = Warehouse.Kind.OWN.value
-    told_at: datetime | None = None
-    """The moment a warehouse of others last told its own figures of; None before the first."""
+    told: LastTold | None = None
+    """What a warehouse of others last told of itself; None before the first time."""
 
     @property
     def is_own(self) -> bool:
@@ -298,7 +298,7 @@ def _read(wanted: Wanted, *, now: datetime, limit: int, skip: int, sku_id: int =
         )
         told = cursor.fetchall()
     counts = _counts(told[0][0])
-    rows = _rows([row[1:] for row in told if row[1] is not None], days)
+    rows = _rows([row[1:] for row in told if row[1] is not None], days, now)
     return HealthPage(rows, counts, wanted, days)
 
 
@@ -327,9 +327,10 @@ def _counts(told: Any) -> dict[Alarm, int]:
     return {_RANKS[int(rank)]: n for rank, n in found.items()}
 
 
-def _rows(told: Sequence[tuple[Any, ...]], days: Decimal) -> list[SkuRow]:
+def _rows(told: Sequence[tuple[Any, ...]], days: Decimal, now: datetime) -> list[SkuRow]:
     arriving = _next_arrivals({row[0] for row in told})
-    files = _last_files({row[-2] for row in told if row[-1] not in {None, Warehouse.Kind.OWN}})
+    others = {row[15]: row[-2] for row in told if row[-1] not in {None, Warehouse.Kind.OWN}}
+    theirs = last_told(others, now=now)
     found: dict[int, SkuRow] = {}
     for row in told:
         sku_id, code, name, color, category, is_gift, buffer, rank = row[:8]
@@ -345,7 +346,7 @@ def _rows(told: Sequence[tuple[Any, ...]], days: Decimal) -> list[SkuRow]:
             found[sku_id].places.append(
                 PlaceRow(
                     level_id, place, warehouse, here, days, arriving.get((place_id, sku_id)),
-                    kind, files.get(place_id),
+                    kind, theirs.get(level_id),
                 )
             )  # fmt: skip
     return list(found.values())
@@ -360,12 +361,3 @@ def _next_arrivals(sku_ids: set[int]) -> dict[tuple[int, int], datetime]:
         at=Min("inbound__expected_at")
     )
     return {(place, sku): at for place, sku, at in rows}
-
-
-def _last_files(places: set[int]) -> dict[int, datetime]:
-    """The moment of the last figures each of these virtual warehouses told of itself."""
-    if not places:
-        return {}
-    files = StockFile.objects.filter(virtual_warehouse_id__in=places)
-    rows = files.values_list("virtual_warehouse_id").annotate(at=Max("as_of"))
-    return dict(rows)

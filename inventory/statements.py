@@ -6,7 +6,7 @@ corrected is taken to have been so all along. Where somebody has counted or corr
 statement of before decides nothing. SKUs it does not name are left as they are.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from inventory import adjustments, papers
 from inventory.ledger import free_of, open_levels
-from inventory.models import Adjustment, StockFile, StockLevel, VirtualWarehouse
+from inventory.models import Adjustment, StockFile, StockLevel, ToldFigure, VirtualWarehouse
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import record
 from ordercenter.core.actor import Actor
@@ -106,12 +106,13 @@ def check_new(room_id: int, *, as_of: datetime, digest: str, now: datetime) -> N
 def differences(room_id: int, told: Mapping[int, int], *, as_of: datetime) -> list[Difference]:
     """Hold what is told against the books of that moment; nothing changes."""
     rows = StockLevel.objects.filter(virtual_warehouse_id=room_id, sku_id__in=told)
-    return _differences({row.sku_id: row for row in rows}, room_id, told, as_of)
+    return differences_of({row.sku_id: row for row in rows}, room_id, told, as_of)
 
 
-def _differences(
+def differences_of(
     levels: Mapping[int, StockLevel], room_id: int, told: Mapping[int, int], as_of: datetime
 ) -> list[Difference]:
+    """The same, where the levels (by SKU) are in hand and, to be corrected, locked."""
     book = book_at(room_id, told, as_of)
     waiting = set(
         Adjustment.objects.filter(
@@ -161,7 +162,7 @@ def apply(
     VirtualWarehouse.objects.select_for_update(no_key=True).get(pk=room_id)
     check_new(room_id, as_of=as_of, digest=digest, now=now)
     levels = {sku: level for (_room, sku), level in open_levels([room_id], told).items()}
-    found = [one for one in _differences(levels, room_id, told, as_of) if one.delta]
+    found = [one for one in differences_of(levels, room_id, told, as_of) if one.delta]
     papers.refuse_if_held(
         {levels[one.sku_id].pk: -one.delta for one in found if one.delta < 0},
         {level.pk: level for level in levels.values()},
@@ -172,14 +173,9 @@ def apply(
         virtual_warehouse_id=room_id, as_of=as_of, digest=digest,
         applied_by=actor.name[:80], applied_at=now,
     )  # fmt: skip
+    keep_told(file, levels, told)
     reason = _("库存导入，截至 %(as_of)s") % {"as_of": f"{as_of.astimezone(SHANGHAI):%m-%d %H:%M}"}
-    rows = [
-        Adjustment(
-            level=levels[one.sku_id], delta=one.delta, reason=reason,
-            asked_by=actor.name[:80], asked_by_id=user.pk, asked_at=now,
-        )
-        for one in found
-    ]  # fmt: skip
+    rows = corrections(found, levels, reason=reason, user=user, actor=actor, now=now)
     made = adjustments.book(rows, user=user, actor=actor, now=now, reason="statement")
     record(
         Action.STOCK_ADJUSTED, object_type="stock_file", object_id=file.pk, actor=actor,
@@ -187,3 +183,35 @@ def apply(
                 "waiting": len(rows) - made}, reason=reason,
     )  # fmt: skip
     return Applied(file, made, len(rows) - made)
+
+
+def corrections(
+    found: Sequence[Difference],
+    levels: Mapping[int, StockLevel],
+    *,
+    reason: str,
+    user: AnyUser,
+    actor: Actor,
+    now: datetime,
+) -> list[Adjustment]:
+    """A correction, not yet booked, for each of these differences."""
+    return [
+        Adjustment(
+            level=levels[one.sku_id], delta=one.delta, reason=reason,
+            asked_by=actor.name[:80], asked_by_id=user.pk, asked_at=now,
+        )
+        for one in found
+    ]  # fmt: skip
+
+
+def keep_told(file: StockFile, levels: Mapping[int, StockLevel], told: Mapping[int, int]) -> None:
+    """Remember what was told last of each of these locked levels (by SKU)."""
+    ToldFigure.objects.bulk_create(
+        [
+            ToldFigure(level=levels[sku], units=units, as_of=file.as_of, file=file)
+            for sku, units in told.items()
+        ],
+        update_conflicts=True,
+        unique_fields=["level"],
+        update_fields=["units", "as_of", "file"],
+    )

@@ -8,14 +8,22 @@ Write ``ShopFactory.create(...)``: the type checker takes the short form for a f
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from itertools import count
+from typing import Any, Final
 
 import factory
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from factory.django import DjangoModelFactory
 
-from channels_sync.models import FieldMap, InboxMessage, OutboundMessage, ShopCredential, SyncCursor
+from channels_sync.models import (
+    ApiToken,
+    FieldMap,
+    InboxMessage,
+    OutboundMessage,
+    ShopCredential,
+    SyncCursor,
+)
 from fulfillment.models import (
     AddressRequest,
     CarrierAccount,
@@ -52,7 +60,7 @@ from ordercenter.catalog.models import (
     Sku,
 )
 from ordercenter.core.masking import mask_name, mask_phone
-from ordercenter.core.policy import Role
+from ordercenter.core.policy import Role, Scope
 from ordercenter.core.sealing import seal
 from ordercenter.notices.models import Notice, Robot
 from ordercenter.orders.models import (
@@ -66,6 +74,7 @@ from ordercenter.orders.states import HoldKind, OrderStatus, Tier
 from risk.models import RuleSet, Verdict
 
 PASSWORD = "four-words-make-a-password"
+_TOKENS: Final = count(1)
 NOBODY = {"kind": "job", "id": "pipeline", "name": "pipeline", "role": ""}
 
 
@@ -75,6 +84,15 @@ def user_with(*roles: Role, username: str = "", **fields: Any) -> User:
     user = UserFactory.create(username=name, **fields)
     user.groups.set(Group.objects.get_or_create(name=role.value)[0] for role in roles)
     return user
+
+
+def key_for(user: User, *scopes: Scope, all_shops: bool = True, **fields: Any) -> str:
+    """The key of a new token of this account; without ``scopes`` it may do nothing."""
+    facts = {"name": f"token {next(_TOKENS)}", "created_at": timezone.now(), **fields}
+    token = ApiToken(user=user, scopes=[*scopes], all_shops=all_shops, **facts)
+    key = token.mint()
+    token.save()
+    return key
 
 
 class UserFactory(DjangoModelFactory[User]):

@@ -22,7 +22,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from channels_sync.models import Backfill, CarrierCode, FeedCursor, WarningFeed
+from channels_sync.models import ApiToken, Backfill, CarrierCode, FeedCursor, WarningFeed
 from fulfillment.carriers.account import seal_secrets
 from fulfillment.models import Parcel, Stage, StageTask
 from inventory.models import (
@@ -60,7 +60,7 @@ DECIDERS: Final = SUPERVISORS | {Role.REVIEWER, Role.CEO}
 OFFICE: Final = DECIDERS | {Role.FINANCE}
 SEERS: Final = OFFICE | {Role.CLERK}
 EVERYBODY: Final = set(Role)
-BOARD: Final = EVERYBODY - {Role.IT}
+BOARD: Final = EVERYBODY - {Role.IT, Role.PARTNER}
 HEALTH: Final = SUPERVISORS | {Role.IT, Role.CEO}
 STOCK_SEERS: Final = DECIDERS | {Role.FINANCE, Role.PICKER, Role.IT}
 IT: Final = {Role.IT}
@@ -1100,6 +1100,11 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda w: f"/api/orders/{w.foreign.number}/",
         ),
     ),
+    "api/stock-figures/": (
+        Door("get", all_alike(401), fixed("/api/stock-figures/")),
+        Door("no session comes in", all_alike(401), fixed("/api/stock-figures/"), "post",
+             lambda _w: {}, AS_JSON),
+    ),
     "api/<path:rest>": (
         Door("nothing there", answers(SEERS, yes=404, anon=401), fixed("/api/stock/reserve/")),
         Door("nothing to send", answers(SEERS, yes=404, anon=401), fixed("/api/simulate/"), "post",
@@ -1231,6 +1236,7 @@ MODELS: Final[Mapping[str, Rights]] = {
     "inventory.stockslice": Rights(STOCK_SEERS, SUPERVISORS),
     "inventory.clawback": Rights(SUPERVISORS),
     "auth.user": Rights({Role.CEO}, {Role.CEO}),
+    "channels_sync.apitoken": Rights({Role.CEO}, {Role.CEO}),
 }
 
 
@@ -1362,6 +1368,9 @@ REST: Final[Mapping[str, Callable[[World], models.Model]]] = {
     "catalog.bundle": lambda _w: make.BundleFactory.create(),
     "catalog.listing": lambda _w: make.ListingFactory.create(),
     "catalog.giftstrategy": lambda _w: make.GiftStrategyFactory.create(),
+    "channels_sync.apitoken": lambda w: ApiToken.objects.create(
+        user=w.users[Role.REVIEWER], name="ERP", digest="0" * 64, created_at=timezone.now()
+    ),
     "channels_sync.fieldmap": lambda _w: make.FieldMapFactory.create(),
     "channels_sync.outboundmessage": lambda w: make.OutboundMessageFactory.create(shop=w.shop),
     "channels_sync.carriercode": lambda _w: CarrierCode.objects.create(

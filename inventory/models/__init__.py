@@ -9,6 +9,7 @@ from inventory.models.documents import (
     StockCount,
     StockFile,
     StockProof,
+    ToldFigure,
     Transfer,
     TransferLine,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "StockPolicy",
     "StockProof",
     "StockSlice",
+    "ToldFigure",
     "Transfer",
     "TransferLine",
     "VirtualWarehouse",

@@ -258,7 +258,14 @@ class CountLine(models.Model):
 
 
 class StockFile(models.Model):
-    """A stock sheet that was applied; an older one, or the same again, is refused."""
+    """What a warehouse of others told of itself at one time, by table or through the API.
+
+    The same again is refused, or answered as it was.
+    """
+
+    class Source(models.TextChoices):
+        SHEET = "sheet", _("表格")
+        API = "api", _("接口")
 
     virtual_warehouse = models.ForeignKey(
         VirtualWarehouse, models.PROTECT, verbose_name=_("虚拟仓")
@@ -267,16 +274,45 @@ class StockFile(models.Model):
     digest = models.CharField(_("文件摘要"), max_length=64)
     applied_by = models.CharField(_("导入人"), max_length=80)
     applied_at = models.DateTimeField(_("导入时间"))
+    source = models.CharField(
+        _("来源"), max_length=5, choices=Source, default=Source.SHEET, db_default=Source.SHEET
+    )
+    reference = models.CharField(_("对方编号"), max_length=80, default="", db_default="")
+    """The teller's own number of it; of one virtual warehouse there is each one once."""
+    answer = models.JSONField(_("逐行结果"), null=True)
+    """What each row came to, as it was answered."""
 
     class Meta:
         verbose_name = _("库存导入")
         verbose_name_plural = _("库存导入")
         constraints = [
-            models.UniqueConstraint(fields=["virtual_warehouse", "digest"], name="stock_file_once")
-        ]
+            models.UniqueConstraint(fields=["virtual_warehouse", "digest"], name="stock_file_once"),
+            models.UniqueConstraint(
+                fields=["virtual_warehouse", "reference"], condition=~Q(reference=""),
+                name="stock_file_referred_once",
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
         return f"{self.virtual_warehouse} {self.as_of:%Y-%m-%d %H:%M}"
+
+
+class ToldFigure(models.Model):
+    """The last that the warehouse of others said it has of one level, whatever came of it."""
+
+    level = models.OneToOneField(
+        StockLevel, models.CASCADE, primary_key=True, verbose_name=_("库存")
+    )
+    units = models.PositiveIntegerField(_("报数（件）"))
+    as_of = models.DateTimeField(_("数据时间"))
+    file = models.ForeignKey(StockFile, models.PROTECT, verbose_name=_("来自"), db_index=False)
+
+    class Meta:
+        verbose_name = _("对方报数")
+        verbose_name_plural = _("对方报数")
+
+    def __str__(self) -> str:
+        return f"{self.level_id} {self.units} {self.as_of:%Y-%m-%d %H:%M}"
 
 
 class StockProof(models.Model):

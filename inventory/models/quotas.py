@@ -123,6 +123,9 @@ class StockPolicy(models.Model):
     lead_days = models.PositiveSmallIntegerField(_("补货在途天数"), default=7, db_default=7)
     """From the order at the supplier to the goods on the shelf."""
     two_person_units = models.PositiveIntegerField(_("调整需双人复核（件）"), default=20)
+    told_hours = models.PositiveSmallIntegerField(
+        _("第三方报数多久算过时（小时）"), default=24, db_default=24
+    )
     unpaid_units_per_buyer = models.PositiveIntegerField(
         _("同一买家未付款占用上限（件）"), default=20
     )

@@ -6,6 +6,7 @@ from typing import Final
 from django.db import transaction
 from rest_framework.request import Request
 
+from channels_sync.models import ApiToken
 from ordercenter.audit.models import Action, AuditRecord
 from ordercenter.audit.services import record
 from ordercenter.core.actor import Actor, ActorKind
@@ -17,29 +18,29 @@ OFTEN: Final = timedelta(hours=1)
 
 
 @transaction.atomic
-def token_refused(request: Request) -> None:
+def token_refused(request: Request, token: ApiToken) -> None:
     """Record and tell that this token was refused at this door."""
-    now, user = clock_now(), request.user
-    assert user.pk is not None, "a token belongs to an account"
-    if _was_told(user.pk, now):
+    now = clock_now()
+    if _was_told(token.pk, now):
         return
-    name = user.get_username()
+    name = token.user.get_username()
     door = f"{request.method} {request.path}"[:200]
     record(
-        Action.ACCESS_REFUSED, object_type="token", object_id=user.pk, change={"door": door},
-        actor=Actor(ActorKind.TOKEN, str(user.pk), name),
+        Action.ACCESS_REFUSED, object_type="token", object_id=token.pk,
+        change={"door": door, "token": str(token), "scopes": sorted(token.scopes)},
+        actor=Actor(ActorKind.TOKEN, str(token.user_id), name),
     )  # fmt: skip
     notices.tell(
-        key=f"token:{user.pk}:{now:%Y%m%d%H}",
+        key=f"token:{token.pk}:{now:%Y%m%d%H}",
         urgency="3",
         title="接口令牌越权被拒",
-        lines=[f"账号 {name} 的令牌", door, "如非本人操作，请立即停用该令牌"],
+        lines=[f"账号 {name} 的令牌 {token}", door, "如非本人操作，请立即停用该令牌"],
         now=now,
     )
 
 
-def _was_told(user_id: int, now: datetime) -> bool:
+def _was_told(token_id: int, now: datetime) -> bool:
     return AuditRecord.objects.filter(
-        object_type="token", object_id=user_id, action=Action.ACCESS_REFUSED,
+        object_type="token", object_id=token_id, action=Action.ACCESS_REFUSED,
         created_at__gt=now - OFTEN,
     ).exists()  # fmt: skip

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import ErrorDetail, PermissionDenied, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
+from channels_sync.models import ApiToken
 from ordercenter.api.alarms import token_refused
 from ordercenter.core.errors import OrderCenterError
 
@@ -18,8 +18,8 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     response = exception_handler(error, context)
     if response is None:
         return None
-    if isinstance(error, PermissionDenied) and isinstance(context["request"].auth, Token):
-        token_refused(context["request"])
+    if isinstance(error, PermissionDenied) and isinstance(context["request"].auth, ApiToken):
+        token_refused(context["request"], context["request"].auth)
     if isinstance(error, ValidationError):
         found = list(_flat(error.detail))
         words = "；".join(f"{name}：{detail}" if name else str(detail) for name, detail in found)

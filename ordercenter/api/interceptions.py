@@ -7,21 +7,20 @@ from typing import Any, ClassVar, Final
 
 from django.contrib.auth.models import User
 from django.utils.dateparse import parse_datetime
-from rest_framework.authentication import SessionAuthentication, TokenAuthentication
 from rest_framework.parsers import JSONParser
-from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ordercenter.api.permissions import MayIntercept
 from ordercenter.api.query import check_query
+from ordercenter.api.tokens import TOKEN_OR_SESSION
 from ordercenter.api.views import JsonAlways
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound
-from ordercenter.core.policy import Can, allows
 from ordercenter.orders.models import Interception
 from ordercenter.pipeline.interception import acts, tracking
 from ordercenter.pipeline.interception.commands import (
@@ -41,16 +40,8 @@ MOST: Final = 100
 FIELDS: Final = frozenset({"text", "condition", "reason", "ends_at", "dry_run"})
 
 
-class MayIntercept(BasePermission):
-    """Reading is for whoever sees orders, acting for whoever may intercept."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        right = Can.VIEW_ORDERS if request.method in {"GET", "HEAD"} else Can.INTERCEPT
-        return allows(request.user, right)
-
-
 class _Door(APIView):
-    authentication_classes = (TokenAuthentication, SessionAuthentication)
+    authentication_classes = TOKEN_OR_SESSION
     permission_classes = (MayIntercept,)
     renderer_classes = (JSONRenderer,)
     parser_classes = (JSONParser,)

@@ -6,28 +6,25 @@ from typing import IO, Any, Final
 
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
-from rest_framework.authentication import SessionAuthentication, TokenAuthentication
-from rest_framework.authtoken.models import Token
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
-from rest_framework.permissions import BasePermission
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from ordercenter.api.permissions import MayKeepRules
 from ordercenter.api.query import check_query
+from ordercenter.api.tokens import TOKEN_OR_SESSION, actor_of
 from ordercenter.api.views import JsonAlways
-from ordercenter.core.actor import Actor, ActorKind, names_of
+from ordercenter.core.actor import names_of
 from ordercenter.core.errors import InvalidInput, NotFound
-from ordercenter.core.policy import Can, allows
 from risk import sets
 from risk.language import digest_of
 from risk.models import RuleSet
 
 MOST: Final = 200
 """Sets in a list, the newest first."""
-_READS: Final = frozenset({"GET", "HEAD"})
 
 
 class RulesParser(JSONParser):
@@ -45,18 +42,10 @@ class RulesParser(JSONParser):
             raise ParseError(_("JSON 嵌套太深")) from error
 
 
-class MayKeepRules(BasePermission):
-    """Reading asks for VIEW_RULES, everything else for EDIT_RULES."""
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        right = Can.VIEW_RULES if request.method in _READS else Can.EDIT_RULES
-        return allows(request.user, right)
-
-
 class RulesDoor(APIView):
     """What every door to rule sets has in common."""
 
-    authentication_classes = (TokenAuthentication, SessionAuthentication)
+    authentication_classes = TOKEN_OR_SESSION
     permission_classes = (MayKeepRules,)
     renderer_classes = (JSONRenderer,)
     parser_classes = (RulesParser,)
@@ -153,15 +142,6 @@ class RuleSetActivation(RulesDoor):
             actor=actor_of(request),
         )  # fmt: skip
         return Response(_whole(row))
-
-
-def actor_of(request: Request) -> Actor:
-    """Whoever calls: a token speaks for its account, and the record says that it was the token."""
-    user = _user(request)
-    person = Actor.person(user, request_id=getattr(request, "request_id", ""))
-    if not isinstance(request.auth, Token):
-        return person
-    return Actor(ActorKind.TOKEN, person.id, person.name, person.role, person.request_id)
 
 
 def _user(request: Request) -> User:

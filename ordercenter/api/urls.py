@@ -1,6 +1,7 @@
 from django.urls import URLPattern, path
 
 from ordercenter.api import interceptions, rule_sets, views
+from ordercenter.api.stock_figures import StockFigures
 from ordercenter.api.window import ShopWindow
 
 app_name = "api"
@@ -23,5 +24,6 @@ urlpatterns: list[URLPattern] = [
     path("rule-sets/<int:version>/", rule_sets.RuleSetDetail.as_view(), name="rule_set"),
     path("rule-sets/<int:version>/commit/", rule_sets.RuleSetCommit.as_view(), name="rule_commit"),
     path("rule-sets/<int:version>/ask/", rule_sets.RuleSetActivation.as_view(), name="rule_ask"),
+    path("stock-figures/", StockFigures.as_view(), name="stock_figures"),
     path("<path:rest>", views.NoSuchDoor.as_view(), name="none"),
 ]

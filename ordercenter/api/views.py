@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Final
 from django.db.models import Exists, OuterRef, Prefetch, QuerySet
 from django.http import Http404
 from django_filters.rest_framework import DjangoFilterBackend
-from rest_framework.authentication import SessionAuthentication, TokenAuthentication
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -18,6 +17,7 @@ from ordercenter.api.pagination import PARAMETERS, Pages
 from ordercenter.api.permissions import MayViewOrders
 from ordercenter.api.query import OrderFilter, check_query
 from ordercenter.api.serializers import OrderDetailSerializer, OrderSerializer
+from ordercenter.api.tokens import TOKEN_OR_SESSION, in_its_shops
 from ordercenter.orders.models import OrderHold, OrderLine, SalesOrder
 
 LIST_PARAMETERS: Final = PARAMETERS | set(OrderFilter.base_filters)
@@ -45,7 +45,7 @@ class NoSuchDoor(APIView):
     So a token that guesses at doors (a stock door, a simulated order) is refused and told of.
     """
 
-    authentication_classes = (TokenAuthentication, SessionAuthentication)
+    authentication_classes = TOKEN_OR_SESSION
     permission_classes = (MayViewOrders,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = JsonAlways
@@ -59,8 +59,7 @@ class NoSuchDoor(APIView):
 class OrdersDoor(GenericAPIView[SalesOrder]):
     """What every view of orders has in common."""
 
-    # The token first: its challenge is what makes the answer to a stranger 401 and not 403.
-    authentication_classes = (TokenAuthentication, SessionAuthentication)
+    authentication_classes = TOKEN_OR_SESSION
     permission_classes = (MayViewOrders,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = JsonAlways
@@ -74,7 +73,7 @@ class OrdersDoor(GenericAPIView[SalesOrder]):
 
     def get_queryset(self) -> QuerySet[SalesOrder]:
         held = Exists(OrderHold.objects.open().filter(order=OuterRef("pk")))
-        visible = SalesOrder.objects.visible_to(self.request.user)
+        visible = in_its_shops(self.request, SalesOrder.objects.visible_to(self.request.user))
         return visible.select_related("shop").annotate(is_held=held).defer("receiver_sealed")
 
 

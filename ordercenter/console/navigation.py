@@ -184,6 +184,7 @@ _ADMIN: Final[tuple[tuple[Promise, tuple[tuple[str, str, tuple[Can, ...]], ...]]
         _("人员"),
         (
             ("auth_user", "group", ()),
+            ("channels_sync_apitoken", "key", (Can.KEEP_TOKENS,)),
             ("catalog_shopassignment", "assignment_ind", (Can.EDIT_MAPPING,)),
             ("inventory_warehouseassignment", "badge", (Can.EDIT_MAPPING,)),
         ),

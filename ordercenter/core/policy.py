@@ -27,6 +27,7 @@ class Role(TextChoices):
     IT = "it", _("IT 人员")
     CEO = "ceo", _("总经理")
     SCREEN = "screen", _("看板大屏")
+    PARTNER = "partner", _("外部仓库系统")
 
 
 class Can(TextChoices):
@@ -65,6 +66,20 @@ class Can(TextChoices):
     END_INTERCEPT = "end_intercept", _("解除拦截指令")
     DELEGATE_APPROVAL = "delegate_approval", _("授权他人审批")
     EXPORT_PROOF = "export_proof", _("导出审批证明")
+    TELL_STOCK = "tell_stock", _("报送仓库件数")
+    KEEP_TOKENS = "keep_tokens", _("维护接口令牌")
+
+
+class Scope(TextChoices):
+    """What a token of another system may do of what its account may; what is not named is shut."""
+
+    ORDERS_READ = "orders:read", _("读订单")
+    STOCK_READ = "stock:read", _("读店铺可售提示")
+    STOCK_FIGURES = "stock:figures", _("报送仓库件数")
+    RULES_READ = "rules:read", _("读风控规则")
+    RULES_WRITE = "rules:write", _("写风控规则草稿并申请启用")
+    INTERCEPTIONS_READ = "interceptions:read", _("读拦截进度")
+    INTERCEPTIONS_WRITE = "interceptions:write", _("下达与解除拦截")
 
 
 _SUPERVISORS: Final = frozenset({Role.WAREHOUSE_SUPERVISOR, Role.OPERATIONS_SUPERVISOR})
@@ -84,7 +99,7 @@ ALLOWED: Final[Mapping[Can, frozenset[Role]]] = {
     Can.CONFIRM_PAYMENT: frozenset({Role.FINANCE}),
     Can.PICK: _SUPERVISORS | {Role.PICKER},
     Can.PACK: _SUPERVISORS | {Role.PACKER},
-    Can.VIEW_BOARD: frozenset(Role) - {Role.IT},
+    Can.VIEW_BOARD: frozenset(Role) - {Role.IT, Role.PARTNER},
     Can.VIEW_HEALTH: _SUPERVISORS | {Role.IT, Role.CEO},
     Can.EDIT_MAPPING: _SUPERVISORS,
     Can.EDIT_SHOPS: frozenset({Role.IT}),
@@ -107,7 +122,29 @@ ALLOWED: Final[Mapping[Can, frozenset[Role]]] = {
     Can.END_INTERCEPT: frozenset({Role.CEO}),
     Can.DELEGATE_APPROVAL: frozenset({Role.CEO}),
     Can.EXPORT_PROOF: _SUPERVISORS | {Role.CEO},
+    Can.TELL_STOCK: frozenset({Role.PARTNER}),
+    Can.KEEP_TOKENS: frozenset({Role.CEO}),
 }
+
+PASSED_ON: Final[Mapping[Scope, Can]] = {
+    Scope.ORDERS_READ: Can.VIEW_ORDERS,
+    Scope.STOCK_READ: Can.VIEW_STOCK,
+    Scope.STOCK_FIGURES: Can.TELL_STOCK,
+    Scope.RULES_READ: Can.VIEW_RULES,
+    Scope.RULES_WRITE: Can.EDIT_RULES,
+    Scope.INTERCEPTIONS_READ: Can.VIEW_ORDERS,
+    Scope.INTERCEPTIONS_WRITE: Can.INTERCEPT,
+}
+"""The right of its account that each scope passes on; a scope gives no right of its own."""
+OF_ALL_SHOPS: Final = frozenset(
+    {
+        Scope.RULES_READ,
+        Scope.RULES_WRITE,
+        Scope.INTERCEPTIONS_READ,
+        Scope.INTERCEPTIONS_WRITE,
+    }
+)
+"""Scopes over what knows no shops: a token bound to some shops cannot have them."""
 
 SCOPED: Final = frozenset({Role.CLERK, Role.PICKER, Role.PACKER})
 """Roles that see only the shops or warehouses they are assigned to."""

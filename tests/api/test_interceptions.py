@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from ordercenter.core.policy import Role
+from ordercenter.core.policy import Role, Scope
 from ordercenter.orders.models import Interception, InterceptionPolicy
 from ordercenter.pipeline.interception import lookup
 from tests.api.test_orders import refused, speaking_for
@@ -14,6 +14,7 @@ from tests.pipeline.seller import Seller, draft, holds, open_seller, take_one
 
 pytestmark = pytest.mark.django_db
 URL = "/api/interceptions/"
+STOPS = (Scope.INTERCEPTIONS_READ, Scope.INTERCEPTIONS_WRITE)
 TEXT = {"text": "江苏省暂停发货", "reason": "台风停运，暂停发货"}
 
 
@@ -29,7 +30,7 @@ def seller() -> Seller:
 
 @pytest.fixture
 def api() -> Client:
-    return speaking_for(user_with(Role.WAREHOUSE_SUPERVISOR))
+    return speaking_for(user_with(Role.WAREHOUSE_SUPERVISOR), *STOPS)
 
 
 def post(who: Client, data: Any, key: str = "k-1", path: str = URL) -> Any:
@@ -110,18 +111,18 @@ def test_a_supervisor_asks_for_the_end_and_the_ceo_ends(seller: Seller, api: Cli
     path = f"{URL}{pk}/lift/"
     asked = post(api, {"reason": "台风已过境"}, path=path)
     assert (asked.status_code, asked.json()["end_asked"]) == (202, True)
-    ceo = speaking_for(user_with(Role.CEO))
+    ceo = speaking_for(user_with(Role.CEO), *STOPS)
     ended = post(ceo, {"reason": "台风已过境"}, path=path)
     assert (ended.status_code, ended.json()["state"]) == (200, "lifted")
 
 
 def test_who_may_not_is_refused(seller: Seller, api: Client) -> None:
     pk = post(api, TEXT).json()["id"]
-    clerk = speaking_for(user_with(Role.CLERK))
+    clerk = speaking_for(user_with(Role.CLERK), *STOPS)
     assert clerk.get(f"{URL}{pk}/").status_code == 200
     assert post(clerk, TEXT, key="c").status_code == 403
     assert post(clerk, {"reason": "台风已过境"}, path=f"{URL}{pk}/lift/").status_code == 403
-    picker = speaking_for(user_with(Role.PICKER))
+    picker = speaking_for(user_with(Role.PICKER), *STOPS)
     assert picker.get(URL).status_code == 403
     assert api.get(f"{URL}999999/").status_code == 404
     assert api.get(f"{URL}{pk}/?orders=x").status_code == 422

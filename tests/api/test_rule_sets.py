@@ -4,13 +4,12 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from rest_framework.authtoken.models import Token
 
 from ordercenter.audit.models import AuditRecord
-from ordercenter.core.policy import Role
+from ordercenter.core.policy import Role, Scope
 from risk import sets
 from risk.models import RuleSet
-from tests.factories import user_with
+from tests.factories import key_for, user_with
 from tests.risk.rule_life import a_rule, committed, live, report_on
 
 pytestmark = pytest.mark.django_db
@@ -18,8 +17,8 @@ SETS = "/api/rule-sets/"
 
 
 def speaking_for(*roles: Role) -> Client:
-    token = Token.objects.create(user=user_with(*roles))
-    return Client(headers={"Authorization": f"Token {token.key}"})
+    key = key_for(user_with(*roles), Scope.RULES_READ, Scope.RULES_WRITE)
+    return Client(headers={"Authorization": f"Token {key}"})
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from typing import Any, Final
 import pytest
 from django.db import DatabaseError, InternalError, connection, transaction
 from django.test import Client
-from rest_framework.authtoken.models import Token
 
 from inventory import services as inventory
 from inventory.models import StockLevel
@@ -25,6 +24,7 @@ from tests.factories import (
     SkuFactory,
     StockLevelFactory,
     UserFactory,
+    key_for,
     user_with,
 )
 from tests.test_permissions import ADMIN_DOORS, DOORS, PEOPLE, Door, World, enter, world
@@ -118,8 +118,8 @@ def test_the_recorder_sees_every_way_of_writing() -> None:
 @pytest.fixture
 def courier() -> Client:
     """The courier's system: a token of an account without any role."""
-    token = Token.objects.create(user=UserFactory.create(username="courier-system"))
-    return Client(headers={"Authorization": f"Token {token.key}"})
+    key = key_for(UserFactory.create(username="courier-system"))
+    return Client(headers={"Authorization": f"Token {key}"})
 
 
 GUESSES: Final = (
@@ -143,7 +143,8 @@ def test_bs21_a_couriers_token_has_no_stock_and_no_orders_and_trying_is_told_of(
     assert found == set()
     record = AuditRecord.objects.get(action=Action.ACCESS_REFUSED)
     assert (record.actor_kind, record.actor_name) == ("token", "courier-system")
-    assert record.change == {"door": f"{method.upper()} {path}"}
+    assert record.change["door"] == f"{method.upper()} {path}"
+    assert record.change["scopes"] == []
     assert Notice.objects.get().urgency == "3"
 
 

@@ -5,7 +5,7 @@ from django.test import Client
 
 from inventory.models import ChannelQuota, StockLevel, StockPolicy
 from ordercenter.catalog.models import CodeType, Shop
-from ordercenter.core.policy import Role
+from ordercenter.core.policy import Role, Scope
 from tests.api.test_orders import refused, speaking_for
 from tests.factories import (
     BundleFactory,
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def api() -> Client:
-    return speaking_for(user_with(Role.IT))
+    return speaking_for(user_with(Role.IT), Scope.STOCK_READ)
 
 
 @pytest.fixture

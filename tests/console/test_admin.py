@@ -232,7 +232,7 @@ def test_a_permission_row_opens_nothing() -> None:
 # Traps 4 and 5: the pages of the libraries
 
 
-@pytest.mark.parametrize("app_label", ["django_q", "axes", "authtoken"])
+@pytest.mark.parametrize("app_label", ["django_q", "axes"])
 def test_the_pages_of_the_libraries_are_not_there(app_label: str) -> None:
     client = Client()
     client.force_login(user_with(*Role, username="all", is_superuser=True))

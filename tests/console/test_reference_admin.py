@@ -135,6 +135,7 @@ MAY_ADD = {
     **{page: {Role.IT} for page in ACCOUNTS},
     "fulfillment/stageclock": SUPERVISORS,
     "auth/user": {Role.CEO},
+    "channels_sync/apitoken": {Role.CEO},
     "orders/interceptionpolicy": {Role.CEO},
     "channels_sync/fieldmap": {Role.IT},
 }

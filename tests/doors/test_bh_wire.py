@@ -16,18 +16,17 @@ from axes.models import AccessAttempt
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import connection
-from rest_framework.authtoken.models import Token
 
-from channels_sync.models import InboxMessage, ShopCredential, SyncCursor
+from channels_sync.models import ApiToken, InboxMessage, ShopCredential, SyncCursor
 from fulfillment.models import CarrierAccount
 from ordercenter import serve
 from ordercenter.catalog.models import Shop
-from ordercenter.core.policy import Role
+from ordercenter.core.policy import Role, Scope
 from ordercenter.pipeline.hooks import MAX_BODY
 from tests.doors.doors import DOORS, Door, Pushed
 from tests.doors.table import PUSHED, at, row
 from tests.doors.wire import Answer, Center, Drips, head, is_answering, read_answer, started
-from tests.factories import user_with
+from tests.factories import key_for, user_with
 
 pytestmark = pytest.mark.django_db
 EVERYWHERE: Final = (*PUSHED, "api")
@@ -42,7 +41,7 @@ class Api(Door):
     token: str = ""
 
     def open(self) -> Door:
-        self.token = Token.objects.create(user=user_with(Role.FINANCE)).key
+        self.token = key_for(user_with(Role.FINANCE), Scope.ORDERS_READ)
         self.path = "/api/orders/"
         return self
 
@@ -66,7 +65,7 @@ def center(
         with started(tmp_path_factory.mktemp("web")) as made:
             made.doors = {name: kind().open() for name, kind in {**DOORS, "api": Api}.items()}
             yield made
-        for model in (InboxMessage, ShopCredential, SyncCursor, Shop, CarrierAccount, Token):
+        for model in (InboxMessage, ShopCredential, SyncCursor, Shop, CarrierAccount, ApiToken):
             model.objects.all().delete()
         User.objects.all().delete()
         AccessAttempt.objects.all().delete()

@@ -10,18 +10,17 @@ from typing import Any, Final
 
 import pytest
 from django.test import Client
-from rest_framework.authtoken.models import Token
 
 from channels_sync.contracts import RawMessage
 from channels_sync.models import InboxMessage, LineAlarm
-from ordercenter.core.policy import Role
+from ordercenter.core.policy import Role, Scope
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import intake, pulling, watch
 from tests.channels_sync.contract_cases import OPEN_ORDER
 from tests.doors.doors import Door
 from tests.doors.raw_orders import GONE, put
 from tests.doors.table import CHANNELS, at, not_here, row
-from tests.factories import user_with
+from tests.factories import key_for, user_with
 
 pytestmark = pytest.mark.django_db
 LETTERS: Final = "老客户🎁"
@@ -330,8 +329,8 @@ def test_true_as_a_text_is_true(door: Door) -> None:
 
 @row("BJ13")
 def test_a_field_our_own_api_does_not_know_is_refused(row: str) -> None:
-    token = Token.objects.create(user=user_with(Role.FINANCE))
-    api = Client(headers={"Authorization": f"Token {token.key}"})
+    key = key_for(user_with(Role.FINANCE), Scope.ORDERS_READ)
+    api = Client(headers={"Authorization": f"Token {key}"})
     for name in ("zz_new", "receiver_phone__startswith", "Status"):
         answer = api.get("/api/orders/", {name: "1"})
         assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")

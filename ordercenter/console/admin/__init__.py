@@ -1,7 +1,7 @@
 """Every admin page of the order center, and none of the libraries'.
 
-django-q2's pages would queue any function and run a done job again; token and group pages
-would hand out rights past the policy (``reliability.md`` section 3, traps 4 and 5).
+django-q2's pages would queue any function and run a done job again; group pages would hand out
+rights past the policy (``reliability.md`` section 3, traps 4 and 5).
 """
 
 import contextlib
@@ -23,6 +23,7 @@ from ordercenter.console.admin import (
     rules,
     slices,
     stock,
+    tokens,
 )
 
 __all__ = [
@@ -37,9 +38,10 @@ __all__ = [
     "rules",
     "slices",
     "stock",
+    "tokens",
 ]
 
-OTHERS = ("django_q", "axes", "authtoken")
+OTHERS = ("django_q", "axes")
 
 
 def remove_other_pages() -> None:

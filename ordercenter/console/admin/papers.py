@@ -131,7 +131,9 @@ class StockCountAdmin(_Paper):
 
 @admin.register(StockFile)
 class StockFileAdmin(_Paper):
-    list_display = ("virtual_warehouse", "as_of", "applied_by", "applied_at")
-    list_filter = ("virtual_warehouse",)
+    list_display = (
+        "virtual_warehouse", "as_of", "source", "reference", "applied_by", "applied_at",
+    )  # fmt: skip
+    list_filter = ("virtual_warehouse", "source")
     list_select_related = ("virtual_warehouse",)
     search_fields = ("digest",)

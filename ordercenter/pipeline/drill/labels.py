@@ -16,10 +16,11 @@ from typing import Final
 import httpx
 from django.contrib.auth.models import User
 from django.db import connection
-from rest_framework.authtoken.models import Token
 
+from channels_sync.models import ApiToken
 from fulfillment.models import Parcel, Stage, StageTask
 from ordercenter.core.actor import Actor
+from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import OrderCenterError
 from ordercenter.pipeline import stages
 from ordercenter.pipeline.drill.center import Center
@@ -148,9 +149,12 @@ def _print(bench: httpx.Client, parcel: int) -> str:
 
 
 def _courier_token() -> str:
-    """A token like the one the courier's system holds: an account without any role."""
+    """A token like the one the courier's system holds: an account without any role or scope."""
     user, _ = User.objects.get_or_create(username="courier-system")
-    return str(Token.objects.get_or_create(user=user)[0].key)
+    token = ApiToken(user=user, name="快递系统", created_at=clock_now())
+    key = token.mint()
+    token.save()
+    return key
 
 
 def _sums(tables: tuple[str, ...]) -> dict[str, tuple[int, str]]:
