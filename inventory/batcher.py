@@ -16,9 +16,9 @@ from inventory import services
 from inventory.contracts import Grant, StockRequest
 from ordercenter.core.actor import Actor
 
-MOST: Final = 192
-"""More would not be cheaper a request; less than all who wait, so that while one batch is with
-the database the callers of the last one are answered."""
+MOST: Final = 256
+"""More would hardly be cheaper a request, and the level is locked as long as a batch takes. Who
+comes later than so many waits for two batches."""
 
 Reserve = Callable[[Sequence[StockRequest]], list[Grant]]
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db import connection
 
 from inventory.contracts import Clawed, Demand, Immovable, Shortage, StockRequest
-from ordercenter.core.bulk import array_text
+from ordercenter.core.bulk import array_text, prepared_cursor
 from ordercenter.core.errors import InvalidInput
 
 LevelKey = tuple[int, int]
@@ -84,7 +84,7 @@ def lock_levels(virtual_warehouse_ids: Collection[int], sku_ids: Collection[int]
     """
     places = list(virtual_warehouse_ids)
     levels = LockedLevels()
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             "SELECT id, virtual_warehouse_id, sku_id, on_hand, on_hand - reserved - locked, "
             "locked, (SELECT string_agg(v.id::text, ' ') FROM inventory_virtualwarehouse v "
@@ -106,8 +106,8 @@ def lock_levels(virtual_warehouse_ids: Collection[int], sku_ids: Collection[int]
         if sliced:
             cursor.execute(
                 "SELECT id, level_id, shop_id, unsold, priority FROM inventory_stockslice "
-                "WHERE level_id = ANY(%s) AND unsold > 0 ORDER BY id FOR NO KEY UPDATE",
-                [list(sliced)],
+                "WHERE level_id = ANY(%s::bigint[]) AND unsold > 0 ORDER BY id FOR NO KEY UPDATE",
+                [array_text(sliced)],
             )
             for pk, level, shop, unsold, priority in cursor.fetchall():
                 sliced[level].slices[shop] = Slice(pk, shop, unsold, priority)

@@ -13,7 +13,7 @@ from django.db import connection
 from inventory.granting import Level, column
 from inventory.moves import note_moved
 from ordercenter.core.actor import Actor
-from ordercenter.core.bulk import array_text
+from ordercenter.core.bulk import array_text, prepared_cursor
 
 
 class Promise(NamedTuple):
@@ -57,7 +57,7 @@ def write_promises(
         return {}
     touched = [(lv.pk, lv.taken, lv.unlocked) for lv in levels if lv.taken]
     _count_slices(levels)
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             _WRITE,
             [

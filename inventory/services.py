@@ -29,7 +29,7 @@ from inventory.models import Account, Reservation, StockLevel, StockMovement
 from inventory.moves import note_moved
 from inventory.promising import Promise, write_promises
 from ordercenter.core.actor import Actor
-from ordercenter.core.bulk import array_text, copy_rows
+from ordercenter.core.bulk import array_text, copy_rows, prepared_cursor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import NotFound
 
@@ -51,7 +51,7 @@ def lock_ahead(
 
 def _already_held(order_ids: Sequence[int]) -> dict[int, tuple[int, tuple[int, ...]]]:
     """Orders that hold stock already: (virtual warehouse, reservations)."""
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         # Joined to the list and not "= ANY", so that it is one index probe an order whatever
         # the planner believes of a table that has just grown.
         cursor.execute(
@@ -64,8 +64,9 @@ def _already_held(order_ids: Sequence[int]) -> dict[int, tuple[int, tuple[int, .
         if not rows:
             return {}
         cursor.execute(
-            "SELECT id, virtual_warehouse_id FROM inventory_stocklevel WHERE id = ANY(%s)",
-            [list({level for _, _, level in rows})],
+            "SELECT id, virtual_warehouse_id FROM inventory_stocklevel "
+            "WHERE id = ANY(%s::bigint[])",
+            [array_text({level for _, _, level in rows})],
         )
         source_of = dict(cursor.fetchall())
     held: dict[int, list[int]] = defaultdict(list)

@@ -100,6 +100,8 @@ def database(url: str, *, role: str) -> dict[str, Any]:
         # shows in pg_stat_activity, and `manage.py status` counts them.
         "application_name": f"ordercenter {_process_name()}"[:60],
         "options": "-c lock_timeout=3000 -c idle_in_transaction_session_timeout=30000",
+        # For statements that ask for it (core.bulk.prepared_cursor).
+        "prepare_threshold": 5 if env_bool("DB_PREPARE", default=True) else None,
         **found.pop("OPTIONS", {}),
     }
     return {

@@ -31,7 +31,7 @@ from inventory.contracts import Demand, StockRequest
 from inventory.models import StockLevel, VirtualWarehouse
 from ordercenter.catalog.models import Shop, Sku
 from ordercenter.core.actor import Actor
-from ordercenter.core.bulk import copy_rows
+from ordercenter.core.bulk import collect_seldom, copy_rows
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.live import connection_parameters
 from ordercenter.orders.models import OrderLine, SalesOrder
@@ -176,6 +176,7 @@ def _measure(
     """Alternate the product with its baselines; medians, and what callers waited."""
     each = orders // rounds
     product, base, third, waits = [], [], [], []
+    collect_seldom()  # as every process of ours does that works in batches
     for _ in range(rounds):
         requests = _orders(each, levels)
         seconds, waited = asyncio.run(_callers(requests))
