@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
     The foreign keys go in the same transaction, so no row slips in between.
     """
 
-    dependencies = [("inventory", "0007_sign_for_counts_and_corrections")]
+    dependencies = [("inventory", "0008_told_figures")]
     operations = [
         migrations.RunSQL(GUARD, UNDO),
         migrations.AlterField("reservation", "level", level_key()),

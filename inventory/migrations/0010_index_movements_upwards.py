@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     """
 
     atomic = False  # CONCURRENTLY cannot run in a transaction
-    dependencies = [("inventory", "0008_check_levels_by_statement")]
+    dependencies = [("inventory", "0009_check_levels_by_statement")]
     operations = [
         AddIndexConcurrently(
             "stockmovement", models.Index(fields=["level", "id"], name="movement_by_level")
