@@ -10,8 +10,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
+from risk.conditions import Truth, fits_of, test_of
 from risk.contracts import NOT_APPLICABLE, NOTHING_AROUND, Around, Facts, FactValue, Seen, Subject
-from risk.judging import UNKNOWN, Truth, fits_of, judge, shown, test_of
+from risk.judging import UNKNOWN, judge, shown
 from risk.language import All, Compare, FactSpec, Node, Not, Program, Rule, compares
 from risk.registry import NUMBERS
 from risk.sentences import fact_words, limit_text, scope_words, show

@@ -6,20 +6,25 @@ found it, and every rule that hit is kept.
 """
 
 import logging
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import time
-from decimal import Decimal
-from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-from ordercenter.core.clock import SHANGHAI
+from risk.conditions import (
+    Columns,
+    Fits,
+    Sieve,
+    Test,
+    Values,
+    comparison,
+    fits_of,
+    sieve_of,
+    test_of,
+)
 from risk.contracts import (
     EXEMPT,
     HISTORY,
-    NOT_APPLICABLE,
     NOTHING_AROUND,
     SPENT,
     Around,
@@ -30,36 +35,13 @@ from risk.contracts import (
     Seen,
     Subject,
 )
-from risk.language import (
-    All,
-    Compare,
-    FactSpec,
-    Node,
-    Not,
-    Outcome,
-    Program,
-    Rule,
-    Scope,
-    compares,
-)
+from risk.language import Compare, FactSpec, Node, Not, Outcome, Program, Rule, compares
 from risk.sentences import describe, limit_text, sentence_of, show
 
 logger = logging.getLogger(__name__)
 REVIEW: Final = "2"
 UNKNOWN: Final = Seen(None)
 SHOWN_WORDS: Final = 10
-Truth = bool | None
-Values = Sequence[FactValue]
-Test = Callable[[Values], Truth]
-Fits = Callable[[Subject], bool]
-_OPERATORS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    ">=": operator.ge,
-    ">": operator.gt,
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +51,7 @@ class Ready:
     rule: Rule
     fits: Fits | None
     test: Test
+    sieve: Sieve
     compares: tuple[Compare, ...]
     """Every comparison, from left to right."""
     speaking: tuple[tuple[Compare, Test], ...]
@@ -76,13 +59,25 @@ class Ready:
     limits: tuple[str, ...]
     unsure: Outcome
     """What follows where nobody can tell: a review, whatever the rule would have done."""
+    said: dict[Seen, Finding] | None
+    """Of a rule that asks nothing but one yes or no what it has said: always the same."""
+
+    def may_hit(self, subjects: Sequence[Subject], columns: Columns) -> Sequence[int]:
+        """The places that are to be looked at: no other order is hit, or unknown to the rule."""
+        among: Sequence[int] = range(len(subjects))
+        try:
+            if self.fits is not None:
+                among = [n for n in among if self.fits(subjects[n])]
+            return self.sieve(columns, among)
+        except Exception:  # noqa: BLE001 - one by one it is told of which order
+            return range(len(subjects))
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A program ready to judge with."""
 
-    run: Callable[[Subject, Facts, Around], Judgement]
+    run: Callable[[Sequence[Subject], Sequence[Facts], Mapping[int, Around]], list[Judgement]]
     rules: tuple[Ready, ...]
 
 
@@ -90,7 +85,8 @@ def judge(
     subject: Subject, program: Program, facts: Facts, around: Around = NOTHING_AROUND
 ) -> Judgement:
     """Apply every rule to one order. Pure: the same facts give the same judgement."""
-    return compiled(program).run(subject, facts, around)
+    (judgement,) = compiled(program).run((subject,), (facts,), {subject.order_id: around})
+    return judgement
 
 
 def judge_many(
@@ -100,11 +96,7 @@ def judge_many(
     around: Mapping[int, Around],
 ) -> list[Judgement]:
     """Judge a batch; ``around`` by order, where there is anything."""
-    run = compiled(program).run
-    return [
-        run(subject, told, around.get(subject.order_id, NOTHING_AROUND))
-        for subject, told in zip(subjects, facts, strict=True)
-    ]
+    return compiled(program).run(subjects, facts, around)
 
 
 def findings_of(judgement: Judgement) -> list[Finding]:
@@ -145,35 +137,57 @@ def _seen_by(ready: Ready, facts: Facts) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16)
 def compiled(program: Program) -> Compiled:
-    """One function for the whole program, made of closures: no text is ever evaluated."""
+    """One function for the whole program, made of closures: no text is ever evaluated.
+
+    A batch is judged rule by rule: most orders are ruled out by one look at a column of values,
+    and only the others are looked at one by one.
+    """
     specs = program.specs
     places = {spec: place for place, spec in enumerate(specs)}
     rules = tuple(_ready(rule, places) for rule in program.rules)
 
-    def run(subject: Subject, facts: Facts, around: Around) -> Judgement:
-        values = [facts[spec].value if spec in facts else None for spec in specs]
-        found: list[Finding] = []
-        tier = "0"
+    def run(
+        subjects: Sequence[Subject], facts: Sequence[Facts], around: Mapping[int, Around]
+    ) -> list[Judgement]:
+        columns = [_column(spec, facts) for spec in specs]
+        beside = [around.get(subject.order_id, NOTHING_AROUND) for subject in subjects]
+        batch = _Batch(subjects, columns, facts, beside)
+        found: list[list[Finding]] = [[] for _ in subjects]
         for ready in rules:
-            try:
-                if ready.fits is not None and not ready.fits(subject):
-                    continue
-                truth = ready.test(values)
-                if truth is False:
-                    continue
-                if truth:
-                    finding = _hit(ready, values, facts, around)
-                else:
-                    finding = _unsure(ready, facts, around)
-            except Exception as failed:
-                logger.exception("rule %s failed for order %s", ready.rule.code, subject.order_id)
-                finding = _unsure(ready, facts, around, type(failed).__name__)
-            found.append(finding)
-            if finding.tier > tier and not finding.skipped:
-                tier = finding.tier
-        return Judgement(subject, tier, tuple(found), program, facts, around)
+            for n in ready.may_hit(subjects, columns):
+                finding = _finding(ready, batch, n)
+                if finding is not None:
+                    found[n].append(finding)
+        return [
+            Judgement(subject, _worst(said), tuple(said), program, told, near)
+            for subject, said, told, near in zip(subjects, found, facts, beside, strict=True)
+        ]
 
     return Compiled(run, rules)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The orders that are judged together; all are lists with a place for each order."""
+
+    subjects: Sequence[Subject]
+    columns: Columns
+    facts: Sequence[Facts]
+    around: Sequence[Around]
+
+
+def _column(spec: FactSpec, facts: Sequence[Facts]) -> list[FactValue]:
+    try:
+        return [told[spec].value for told in facts]
+    except KeyError:
+        return [told.get(spec, UNKNOWN).value for told in facts]
+
+
+def _worst(found: Sequence[Finding]) -> str:
+    """The worst tier of what counts."""
+    if not found:
+        return "0"
+    return max((finding.tier for finding in found if not finding.skipped), default="0")
 
 
 def _ready(rule: Rule, places: Mapping[FactSpec, int]) -> Ready:
@@ -183,10 +197,12 @@ def _ready(rule: Rule, places: Mapping[FactSpec, int]) -> Ready:
         rule,
         fits_of(rule.scope),
         test_of(rule.when, places),
+        sieve_of(rule.when, places),
         asked,
-        tuple((one, _comparison(one, places[one.spec])) for one in _plain_parts(rule.when)),
+        tuple((one, comparison(one, places[one.spec])) for one in _plain_parts(rule.when)),
         tuple(limit_text(one) for one in asked),
         Outcome(REVIEW, tag=outcome.tag, notify=outcome.notify),
+        {} if len(asked) == 1 and asked[0].spec.kind.type == "bool" else None,
     )
 
 
@@ -196,105 +212,32 @@ def _plain_parts(node: Node) -> list[Compare]:
     return [] if isinstance(node, Not) else [one for p in node.parts for one in _plain_parts(p)]
 
 
-def test_of(node: Node, places: Mapping[FactSpec, int]) -> Test:
-    """The condition as a function of the facts' values, in the order of ``places``."""
-    if isinstance(node, Compare):
-        return _comparison(node, places[node.spec])
-    if isinstance(node, Not):
-        inner = test_of(node.part, places)
-
-        def negated(values: Values) -> Truth:
-            truth = inner(values)
-            return None if truth is None else not truth
-
-        return negated
-    tests = tuple(test_of(part, places) for part in node.parts)
-    decides = not isinstance(node, All)  # a false part decides "and", a true one "or"
-
-    def joined(values: Values) -> Truth:
-        result: Truth = not decides
-        for test in tests:
-            truth = test(values)
-            if truth is decides:
-                return decides
-            if truth is None:
-                result = None
-        return result
-
-    return tests[0] if len(tests) == 1 else joined
-
-
-def _comparison(one: Compare, place: int) -> Test:
-    if isinstance(one.value, tuple):
-        return _texts(one, place)
-    limit = _exact(one)
-    compare = operator.eq if one.op == "is" else _OPERATORS[one.op]
-
-    def test(values: Values) -> Truth:
-        value = values[place]
-        if value is None:
-            return None
-        return value is not NOT_APPLICABLE and compare(value, limit)
-
-    return test
-
-
-def _exact(one: Compare) -> Decimal | Fraction | int | bool:
-    """The limit as the kind of number the fact is of; they compare exactly."""
-    assert not isinstance(one.value, tuple)
-    if isinstance(one.value, bool) or one.spec.kind.type == "money":
-        return one.value
-    exact = Fraction(one.value)
-    is_whole = one.spec.kind.type != "ratio" and exact.denominator == 1
-    return exact.numerator if is_whole else exact
-
-
-def _texts(one: Compare, place: int) -> Test:
-    assert isinstance(one.value, tuple)
-    texts, op = frozenset(one.value), one.op
-
-    def test(values: Values) -> Truth:
-        value = values[place]
-        if value is None or value is NOT_APPLICABLE:
-            return None if value is None else False
-        if isinstance(value, str):
-            return any(word in value for word in texts)
-        assert isinstance(value, frozenset)
-        if op == "in":
-            return bool(value) and value <= texts
-        return value.isdisjoint(texts) is (op == "not_in")
-
-    return test
-
-
-def fits_of(scope: Scope) -> Fits | None:
-    """Whether an order lies in a scope; None where every order does."""
-    parts: list[Fits] = []
-    if scope.shops:
-        parts.append(lambda s: s.shop in scope.shops)
-    if scope.channels:
-        parts.append(lambda s: s.channel in scope.channels)
-    if scope.categories:
-        parts.append(lambda s: not s.categories.isdisjoint(scope.categories))
-    low, below = scope.amount_from, scope.amount_below
-    if low is not None:
-        parts.append(lambda s: s.amount >= low)
-    if below is not None:
-        parts.append(lambda s: s.amount < below)
-    if scope.hours is not None:
-        begin, end = scope.hours
-        parts.append(lambda s: _within(s, begin, end))
-    if len(parts) <= 1:
-        return parts[0] if parts else None
-    return lambda s: all(part(s) for part in parts)
-
-
-def _within(subject: Subject, begin: time, end: time) -> bool:
-    at = subject.placed_at.astimezone(SHANGHAI).time()
-    return begin <= at < end if begin < end else at >= begin or at < end
-
-
 # --- what is said of a hit ------------------------------------------------------------------------
+
+
+def _finding(ready: Ready, batch: _Batch, n: int) -> Finding | None:
+    """What one rule says of one order; None where it does not hit."""
+    subject, facts, around = batch.subjects[n], batch.facts[n], batch.around[n]
+    said = ready.said if around is NOTHING_AROUND else None
+    seen = UNKNOWN
+    try:
+        if ready.fits is not None and not ready.fits(subject):
+            return None
+        if said is not None:
+            seen = facts.get(ready.compares[0].spec, UNKNOWN)
+            if seen in said:
+                return said[seen]
+        values = [column[n] for column in batch.columns]
+        truth = ready.test(values)
+        if truth is False:
+            return None
+        finding = _hit(ready, values, facts, around) if truth else _unsure(ready, facts, around)
+    except Exception as failed:
+        logger.exception("rule %s failed for order %s", ready.rule.code, subject.order_id)
+        return _unsure(ready, facts, around, type(failed).__name__)
+    if said is not None and not (seen.orders or seen.detail):
+        said[seen] = finding
+    return finding
 
 
 def _unsure(ready: Ready, facts: Facts, around: Around, error: str = "") -> Finding:

@@ -12,12 +12,14 @@ expressions: words are found as plain text (``docs/adr/0031``).
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Self, cast
+from weakref import WeakValueDictionary
 
 from ordercenter.catalog.models import Channel
 from ordercenter.core.addresses import normalize_region
@@ -64,15 +66,33 @@ LONGEST_SKU_WINDOW: Final = 3_600
 """Seconds in which a SKU alone may be counted: a hot one has thousands of orders an hour."""
 
 
-@dataclass(frozen=True)
-class FactSpec:
-    """One fact with its parameters; equal specs are computed once a batch.
+_SPECS_LOCK: Final = threading.Lock()
+_SPECS: Final[WeakValueDictionary[tuple[str, tuple[tuple[str, ParamValue], ...]], "FactSpec"]] = (
+    WeakValueDictionary()
+)
 
-    ``params`` are in the order of the registry, and those at their default are left out.
+
+@dataclass(frozen=True, eq=False)
+class FactSpec:
+    """One fact with its parameters. Equal ones are one object, computed once a batch.
+
+    ``params`` are in the order of the registry, and those at their default are left out. Facts
+    are looked up by their specs more often than anything else is done: being one object, they
+    are hashed and compared by identity.
     """
 
     name: str
     params: tuple[tuple[str, ParamValue], ...] = ()
+
+    def __new__(cls, name: str, params: tuple[tuple[str, ParamValue], ...] = ()) -> Self:
+        with _SPECS_LOCK:
+            found = _SPECS.get((name, params))
+            if found is None:
+                found = _SPECS[name, params] = super().__new__(cls)
+        return cast("Self", found)
+
+    def __getnewargs__(self) -> tuple[str, tuple[tuple[str, ParamValue], ...]]:
+        return self.name, self.params
 
     def param(self, name: str, default: Any = None) -> Any:
         """The parameter, its registered default, or ``default`` where it has none."""
@@ -112,13 +132,6 @@ class FactSpec:
             else:
                 parts.append(key if value is True else f"{key}={value}")
         return ":".join(parts)
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.name, self.params))
-
-    def __hash__(self) -> int:
-        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ from ordercenter.pipeline.alarming import tell_hits
 from ordercenter.pipeline.drafts import known_receiver, missing_fields
 from ordercenter.pipeline.work import HoldDraft, Work
 from risk import services as risk
+from risk.conditions import fits_of, test_of
 from risk.contracts import Finding, Subject, SubjectLine
 from risk.facts import compute
-from risk.judging import fits_of, test_of
 from risk.language import Program
 from risk.shadow import judge_beside
 

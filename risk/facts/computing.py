@@ -1,4 +1,4 @@
-"""Every fact of every order of a batch, by family."""
+"""Every fact of every order of a batch, by family: a column for each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -9,18 +9,16 @@ from risk.facts.gifts import gift_gap, gift_short, unlocked_available
 from risk.facts.history import History
 from risk.facts.likeness import Likeness
 from risk.facts.lists import Lists
+from risk.facts.peers import Peers
 from risk.facts.plain import PLAIN
-from risk.facts.prices import RunningPrices, discount_ratio, price_ratio
+from risk.facts.prices import ListPrices, RunningPrices
+from risk.facts.told import Column, said
 from risk.language import FactSpec
 
-SEEN: Final[Mapping[str, Callable[[Subject], Seen]]] = {
-    "price_ratio": price_ratio,
-    "discount_ratio": discount_ratio,
+STOCK: Final[Mapping[str, Callable[[Subject], Seen]]] = {
     "gift_short": gift_short,
     "unlocked_available": unlocked_available,
 }
-"""Facts of the order alone that say more than their value."""
-Ask = Callable[[int], Seen]
 
 
 def compute(
@@ -34,44 +32,49 @@ def compute(
 
     ``late`` as in ``risk/facts/history.py``: orders as they come in, some after younger ones.
     """
-    if not subjects:
-        return []
-    asks = _asks(subjects, specs, gifts, late=late)
-    return [{spec: ask(n) for spec, ask in asks} for n in range(len(subjects))]
+    if not subjects or not specs:
+        return [{} for _ in subjects]
+    families = _families(subjects, specs, gifts, late=late)
+    columns = [_column(spec, subjects, families) for spec in specs]
+    return [dict(zip(specs, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _asks(
+Family = Callable[[FactSpec], Column]
+
+
+def _column(spec: FactSpec, subjects: Sequence[Subject], families: Mapping[str, Family]) -> Column:
+    name = spec.name if spec.param("base") != "running" else "running"
+    if name in families:
+        return families[name](spec)
+    if name in STOCK:
+        return list(map(STOCK[name], subjects))
+    values = map(PLAIN[name], subjects)
+    return said(values) if spec.kind.type == "bool" else [Seen(value) for value in values]
+
+
+def _families(
     subjects: Sequence[Subject],
     specs: Sequence[FactSpec],
     gifts: Sequence[Strategy],
     *,
     late: bool,
-) -> list[tuple[FactSpec, Ask]]:
+) -> Mapping[str, Family]:
+    """What is computed for the whole batch at once."""
     lists = Lists(subjects, {str(spec.param("list", "")) for spec in specs} - {""})
-    history = History(subjects, [s for s in specs if s.keys], lists, late=late)
-    likeness = Likeness(subjects, [s for s in specs if s.name == "likeness"], late=late)
+    peers = Peers(subjects, [s for s in specs if s.keys or s.name == "likeness"], late=late)
+    history = History(subjects, peers, lists, late=late)
+    prices = ListPrices(subjects)
     running = RunningPrices(subjects, [s for s in specs if s.param("base") == "running"])
-    families: dict[str, Callable[[int, FactSpec], Seen]] = {
+    return {
         "orders_in_window": history.orders,
         "money_in_window": history.money,
         "units_in_window": history.units,
-        "day_amount": history.day_amount,
-        "likeness": likeness.likeness,
-        "gift_gap": lambda n, _spec: gift_gap(subjects[n], gifts),
-        "in_list": lambda n, spec: lists.on_list(subjects[n], spec.param("list")),
-        "carrier_reach": lambda n, spec: lists.reach(subjects[n], spec.param("list")),
+        "day_amount": history.day_amounts,
+        "likeness": Likeness(subjects, peers, late=late).column,
+        "gift_gap": lambda _: [gift_gap(subject, gifts) for subject in subjects],
+        "in_list": lambda spec: lists.listed(spec.param("list")),
+        "carrier_reach": lambda spec: lists.reach(spec.param("list")),
+        "price_ratio": prices.ratios,
+        "discount_ratio": prices.discounts,
+        "running": running.ratios,
     }
-
-    def ask(spec: FactSpec) -> Ask:
-        if spec.param("base") == "running":
-            return lambda n: running.ratio(n, spec)
-        if spec.name in families:
-            family = families[spec.name]
-            return lambda n: family(n, spec)
-        if spec.name in SEEN:
-            seen = SEEN[spec.name]
-            return lambda n: seen(subjects[n])
-        plain = PLAIN[spec.name]
-        return lambda n: Seen(plain(subjects[n]))
-
-    return [(spec, ask(spec)) for spec in specs]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from ordercenter.catalog.gifts import MANUAL, Basket, Missed, Piece, Strategy, judge, matching
-from risk.contracts import NOT_APPLICABLE, Seen, Subject, SubjectLine
+from risk.contracts import Seen, Subject, SubjectLine
+from risk.facts.told import NO_MATTER
 
 
 def gift_gap(subject: Subject, strategies: Sequence[Strategy]) -> Seen:
@@ -15,7 +16,7 @@ def gift_gap(subject: Subject, strategies: Sequence[Strategy]) -> Seen:
     """
     present = [line for line in subject.lines if line.is_gift]
     if not present:
-        return Seen(NOT_APPLICABLE)
+        return NO_MATTER
     basket = Basket(
         subject.shop_id,
         subject.placed_at,
@@ -54,7 +55,7 @@ def gift_short(subject: Subject) -> Seen:
     """Units of gifts that could not be reserved because there are not enough."""
     gifts = [line for line in subject.lines if line.is_gift]
     if not gifts:
-        return Seen(NOT_APPLICABLE)
+        return NO_MATTER
     short = [
         (line.quantity - line.available, line.sku_code)
         for line in gifts
@@ -69,6 +70,6 @@ def unlocked_available(subject: Subject) -> Seen:
     """The least that is left of a SKU this order wants and does not hold."""
     left = [(ln.available, ln.sku_code) for ln in subject.lines if ln.available is not None]
     if not left:
-        return Seen(NOT_APPLICABLE)
+        return NO_MATTER
     value, code = min(left)
     return Seen(value, detail=code)

@@ -12,7 +12,9 @@ from typing import Final
 
 from django.db import connection
 
+from ordercenter.core.bulk import text_array
 from risk.contracts import NOT_APPLICABLE, Seen, Subject
+from risk.facts.told import NO, NO_MATTER, YES, Column
 from risk.listing import region_values
 from risk.models import RuleList
 from risk.words import normal
@@ -23,7 +25,7 @@ READ_WHOLE: Final = (Key.SKU.value, Key.REGION.value, Key.WORD.value)
 _READ: Final = """
     SELECT l.code, l.key, e.value, e.added_at, least(e.expires_at, e.removed_at)
     FROM risk_rulelist l LEFT JOIN risk_rulelistentry e ON e.rule_list_id = l.id
-      AND (l.key = ANY(%s) OR e.value = ANY(%s))
+      AND (l.key = ANY(%s) OR e.value = ANY(%s::text[]))
     WHERE l.code = ANY(%s)
 """
 Span = tuple[datetime, datetime | None]
@@ -39,14 +41,17 @@ class Lists:
     """The lists of one batch."""
 
     def __init__(self, subjects: Sequence[Subject], codes: Collection[str]) -> None:
+        self._subjects = subjects
         self._lists: dict[str, _Named] = {}
         if codes:
-            self._read(subjects, codes)
+            self._read(codes)
 
-    def _read(self, subjects: Sequence[Subject], codes: Collection[str]) -> None:
-        keys = {one for s in subjects for one in (s.buyer, s.device, s.phone, s.address, s.ip)}
+    def _read(self, codes: Collection[str]) -> None:
+        keys = {
+            one for s in self._subjects for one in (s.buyer, s.device, s.phone, s.address, s.ip)
+        }
         with connection.cursor() as cursor:
-            cursor.execute(_READ, [list(READ_WHOLE), list(keys - {""}), sorted(codes)])
+            cursor.execute(_READ, [list(READ_WHOLE), text_array(keys - {""}), sorted(codes)])
             for code, key, value, since, until in cursor.fetchall():
                 named = self._lists.setdefault(code, _Named(key))
                 if value is not None:
@@ -57,15 +62,29 @@ class Lists:
         named = self._lists.get(code)
         return named is not None and _stands(named.spans, value, at)
 
-    def on_list(self, subject: Subject, code: str) -> Seen:
-        """Whether the order is on the list, by what the list is of.
+    def listed(self, code: str) -> Column:
+        """Whether each order is on the list, by what the list is of.
 
         An order that has no such key is none of its business. A place that is not known is
         unknown, unless the list is empty.
         """
         named = self._lists.get(code)
-        if named is None:
-            return Seen(value=False)
+        if named is not None and named.spans:
+            return [self._on_list(subject, named) for subject in self._subjects]
+        if named is None or named.key in {Key.REGION, Key.WORD}:
+            return [NO] * len(self._subjects)
+        return [NO if _values(s, named.key) else NO_MATTER for s in self._subjects]
+
+    def reach(self, code: str) -> Column:
+        """Whether each place is not on a list of places that no carrier serves."""
+        return [
+            (YES if seen is NO else Seen(not seen.value, detail=seen.detail))
+            if isinstance(seen.value, bool)
+            else seen
+            for seen in self.listed(code)
+        ]
+
+    def _on_list(self, subject: Subject, named: _Named) -> Seen:
         at = subject.listed_at
         if named.key == Key.WORD:
             text = normal(subject.remark) + "\n" + normal(subject.memo)
@@ -78,12 +97,7 @@ class Lists:
             return Seen(unknown if is_region else NOT_APPLICABLE)
         found = [one for one in values if _stands(named.spans, one, at)]
         shown = found if named.key in READ_WHOLE else ()
-        return Seen(bool(found), detail="、".join(shown))
-
-    def reach(self, subject: Subject, code: str) -> Seen:
-        """Whether the place is not on a list of places that no carrier serves."""
-        seen = self.on_list(subject, code)
-        return Seen(not seen.value, detail=seen.detail) if isinstance(seen.value, bool) else seen
+        return Seen(bool(found), detail="、".join(shown)) if found else NO
 
 
 def _stands(spans: Mapping[str, Sequence[Span]], value: str, at: datetime) -> bool:

@@ -48,7 +48,7 @@ def _is_beyond(province: str) -> bool:
 
 
 def _has_gift(subject: Subject) -> FactValue:
-    return any(line.is_gift for line in subject.lines)
+    return True in [line.is_gift for line in subject.lines]
 
 
 PLAIN: Final[Mapping[str, Callable[[Subject], FactValue]]] = {
@@ -65,10 +65,10 @@ PLAIN: Final[Mapping[str, Callable[[Subject], FactValue]]] = {
     "units": _units,
     "lines": lambda s: len(_main(s)),
     "max_line_units": _max_line_units,
-    "is_bundle": lambda s: any(line.is_part for line in s.lines),
+    "is_bundle": lambda s: True in [line.is_part for line in s.lines],
     "has_gift": _has_gift,
-    "remark": lambda s: normal(s.remark),
-    "memo": lambda s: normal(s.memo),
+    "remark": lambda s: s.remark and normal(s.remark),
+    "memo": lambda s: s.memo and normal(s.memo),
     "remark_empty": lambda s: not s.remark.strip(),
     "missing": lambda s: s.missing,
     "is_presale": lambda s: s.is_presale,

@@ -1,46 +1,83 @@
 """Prices: what was paid beside what the goods are worth, exact."""
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property, lru_cache
 
 from django.db import connection
 
 from risk.contracts import NOT_APPLICABLE, Seen, Subject
+from risk.facts.told import NO_MATTER, Column
 from risk.language import FactSpec
 
 Paid = tuple[Decimal, int]
 """Money and pieces."""
+Priced = list[tuple[int, int, str]]
+"""Paid and full price in fen, and the code, of each main line."""
 
 
-def price_ratio(subject: Subject) -> Seen:
-    """The lowest deal price over base price of the main lines, exact."""
-    low_paid = low_full = 0
-    detail = ""
+class ListPrices:
+    """The main lines of a batch beside the base prices of their SKUs."""
+
+    def __init__(self, subjects: Sequence[Subject]) -> None:
+        self._subjects = subjects
+
+    @cached_property
+    def _priced(self) -> list[Priced | str]:
+        """Of an order with a line that has no base price only the code of that line."""
+        return [_priced(subject) for subject in self._subjects]
+
+    def ratios(self, _: FactSpec) -> Column:
+        """The lowest deal price over base price of the main lines, exact."""
+        return [
+            Seen(None, detail=lines) if isinstance(lines, str) else _lowest(lines)
+            for lines in self._priced
+        ]
+
+    def discounts(self, _: FactSpec) -> Column:
+        """What was taken off the base prices of all main lines together; below zero for dearer."""
+        return [
+            Seen(None, detail=lines) if isinstance(lines, str) else _discount(lines)
+            for lines in self._priced
+        ]
+
+
+def _priced(subject: Subject) -> Priced | str:
+    found = []
     for line in subject.lines:
         if line.is_gift:
             continue
         if not line.base_price:
-            return Seen(None, detail=line.sku_code)
+            return line.sku_code
+        full = int(line.base_price * 100) * line.quantity
+        found.append((int(line.amount * 100), full, line.sku_code))
+    return found
+
+
+def _lowest(lines: Priced) -> Seen:
+    if not lines:
+        return NO_MATTER
+    low_paid, low_full, detail = lines[0]
+    for paid, full, code in lines[1:]:
         # In whole fen, compared crosswise: exact, and without a fraction for every line.
-        paid, full = int(line.amount * 100), int(line.base_price * 100) * line.quantity
         if not low_full or paid * low_full < low_paid * full:
-            low_paid, low_full, detail = paid, full, line.sku_code
-    return Seen(Fraction(low_paid, low_full) if low_full else NOT_APPLICABLE, detail=detail)
+            low_paid, low_full, detail = paid, full, code
+    return Seen(_quotient(low_paid, low_full) if low_full else NOT_APPLICABLE, detail=detail)
 
 
-def discount_ratio(subject: Subject) -> Seen:
-    """What was taken off the base prices of all main lines together; below zero for dearer."""
-    paid = full = 0
-    for line in subject.lines:
-        if line.is_gift:
-            continue
-        if not line.base_price:
-            return Seen(None, detail=line.sku_code)
-        paid += int(line.amount * 100)
-        full += int(line.base_price * 100) * line.quantity
-    return Seen(Fraction(full - paid, full) if full else NOT_APPLICABLE)
+def _discount(lines: Priced) -> Seen:
+    full = sum([line[1] for line in lines])
+    return Seen(_quotient(full - sum([line[0] for line in lines]), full)) if full else NO_MATTER
+
+
+@lru_cache(maxsize=8_192)
+def _quotient(part: int, whole: int) -> Fraction:
+    """The same goods go for the same money again and again."""
+    return Fraction(part, whole)
 
 
 class RunningPrices:
@@ -81,19 +118,20 @@ class RunningPrices:
         return found
 
     def _mix_in_batch(self, found: dict[tuple[int, int], Paid], window: timedelta) -> None:
+        sold = _sold(self._subjects)
         for n, subject in enumerate(self._subjects):
-            own = {line.sku_id for line in subject.lines if not line.is_gift}
-            for other in self._subjects:
-                is_before = subject.placed_at - window <= other.placed_at < subject.placed_at
-                if not is_before or other.currency != subject.currency:
-                    continue
-                for line in other.lines:
-                    if line.sku_id in own and not line.is_gift:
-                        money, units = found.get((n, line.sku_id), (Decimal(0), 0))
-                        found[n, line.sku_id] = (money + line.amount, units + line.quantity)
+            for sku in {line.sku_id for line in subject.lines if not line.is_gift}:
+                times, paid = sold[sku, subject.currency]
+                low = paid[bisect_left(times, subject.placed_at - window)]
+                high = paid[bisect_left(times, subject.placed_at)]
+                money, units = found.get((n, sku), (Decimal(0), 0))
+                found[n, sku] = (money + high[0] - low[0], units + high[1] - low[1])
 
-    def ratio(self, n: int, spec: FactSpec) -> Seen:
+    def ratios(self, spec: FactSpec) -> Column:
         """The lowest deal price over its running price of the main lines."""
+        return [self._ratio(n, spec) for n in range(len(self._subjects))]
+
+    def _ratio(self, n: int, spec: FactSpec) -> Seen:
         paid = self._paid[spec.window_seconds]
         lowest: Fraction | None = None
         detail = ""
@@ -105,3 +143,30 @@ class RunningPrices:
             if lowest is None or ratio < lowest:
                 lowest, detail = ratio, line.sku_code
         return Seen(NOT_APPLICABLE if lowest is None else lowest, detail=detail)
+
+
+def _sold(
+    subjects: Sequence[Subject],
+) -> Mapping[tuple[int, str], tuple[list[datetime], list[Paid]]]:
+    """By SKU and currency: when it was sold in the batch, and what had come in before each
+    of these moments and after the last."""
+    sales: dict[tuple[int, str], list[tuple[datetime, Decimal, int]]] = defaultdict(list)
+    for subject in subjects:
+        for line in subject.lines:
+            if not line.is_gift:
+                one = (subject.placed_at, line.amount, line.quantity)
+                sales[line.sku_id, subject.currency].append(one)
+    found = {}
+    for key, rows in sales.items():
+        rows.sort(key=_when)
+        money, units = Decimal(0), 0
+        paid = [(money, units)]
+        for _, amount, quantity in rows:
+            money, units = money + amount, units + quantity
+            paid.append((money, units))
+        found[key] = ([at for at, _, _ in rows], paid)
+    return found
+
+
+def _when(sale: tuple[datetime, Decimal, int]) -> datetime:
+    return sale[0]
