@@ -9,12 +9,13 @@ from django.db import connection
 
 from ordercenter.catalog.gifts import strategies
 from ordercenter.core.bulk import copy_rows, dumps
-from risk.contracts import Around, Finding, Judgement, Subject
+from risk.contracts import Around, Judgement, Subject
 from risk.exemptions import exempt_orders
-from risk.facts import compute, subject_inputs
-from risk.judging import facts_shown, findings_of, judge_many
+from risk.facts import compute
+from risk.judging import judge_many
 from risk.language import Program
 from risk.models import Verdict
+from risk.rows import tags_of, texts_of
 
 SCREEN_LOCK: Final = 7_205_002
 _VERDICT: Final = (
@@ -109,37 +110,15 @@ def keep_verdicts(
 
 
 def _row(one: Judgement, version: int, now: datetime) -> tuple[Any, ...]:
+    texts = texts_of(one)
     return (
         one.order_id,
         version,
         one.rule_set_version,
         one.tier,
         dumps(tags_of(one)),
-        dumps([plain(finding) for finding in findings_of(one)]),
-        dumps(facts_shown(one)),
-        dumps(inputs_of(one)),
+        texts.findings,
+        texts.facts,
+        texts.inputs,
         now,
     )
-
-
-def tags_of(judgement: Judgement) -> list[str]:
-    """The tags of what hit. What tier 1 put right by itself has one only where its rule says so."""
-    return [f.tag or f.code for f in judgement.hits if f.tag or f.tier != "1"]
-
-
-def inputs_of(judgement: Judgement) -> dict[str, Any]:
-    """What the judgement rests on, to be made again of (``risk/facts/inputs.py``)."""
-    return subject_inputs(judgement.subject, judgement.program, judgement.facts, judgement.around)
-
-
-def plain(finding: Finding) -> dict[str, Any]:
-    """A finding as it is kept: of a rule that did not hit its values and limits."""
-    row: dict[str, Any] = {"code": finding.code, "hit": finding.hit, "seen": finding.seen,
-                           "limit": finding.limits}  # fmt: skip
-    if finding.hit:
-        row |= {"tier": finding.tier, "words": finding.words, "orders": finding.orders}
-    if finding.error:
-        row["error"] = finding.error
-    if finding.skipped:
-        row["skipped"] = finding.skipped
-    return row

@@ -25,7 +25,7 @@ from risk.facts import facts_from_inputs
 from risk.judging import findings_of, judge
 from risk.language import Compare, FactSpec, Program, compares
 from risk.models import Verdict
-from risk.services import plain, tags_of
+from risk.rows import plain, tags_of
 from risk.sets import live_program, program_of
 
 ORDER: Final = "order"

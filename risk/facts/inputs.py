@@ -4,10 +4,11 @@ Numbers are kept exactly (``d:`` decimal, ``r:`` ratio). Of typed text only the 
 some rule asks for, so that a remark is not copied; they judge as the whole text would.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 from risk.contracts import NOT_APPLICABLE, Around, Facts, FactValue, Seen, Subject, SubjectLine
@@ -21,17 +22,27 @@ def subject_inputs(
     subject: Subject, program: Program, facts: Facts, around: Around
 ) -> dict[str, Any]:
     """Everything a judgement of this order by this program rests on."""
-    words = _words(program)
+    return {"facts": plain_facts(program, facts), **beside_facts(subject, around)}
+
+
+def plain_facts(program: Program, facts: Facts) -> dict[str, Any]:
+    """Every fact by its label, exactly."""
+    words = words_of(program)
+    return {
+        spec.label: plain_fact(facts[spec], words.get(spec, ()))
+        for spec in program.specs
+        if spec in facts
+    }
+
+
+def beside_facts(subject: Subject, around: Around) -> dict[str, Any]:
+    """What a judgement rests on but the facts: where the order lies, what speaks for it."""
     told: dict[str, Any] = {
         "v": _FORMAT,
         "of": [
             subject.shop, subject.channel, str(subject.amount), subject.placed_at.isoformat(),
             sorted(subject.categories),
         ],
-        "facts": {
-            spec.label: _plain(facts[spec], words.get(spec, ()))
-            for spec in program.specs if spec in facts
-        },
     }  # fmt: skip
     if around.spent:
         told["spent"] = sorted(around.spent)
@@ -69,7 +80,8 @@ def facts_from_inputs(
     return subject, facts, around
 
 
-def _words(program: Program) -> dict[FactSpec, list[str]]:
+@lru_cache(maxsize=16)
+def words_of(program: Program) -> Mapping[FactSpec, Sequence[str]]:
     """The words each text is asked for."""
     found: dict[FactSpec, list[str]] = {}
     asked: list[Compare] = [one for rule in program.rules for one in compares(rule.when)]
@@ -79,7 +91,8 @@ def _words(program: Program) -> dict[FactSpec, list[str]]:
     return found
 
 
-def _plain(seen: Seen, words: list[str] | tuple[str, ...]) -> Any:
+def plain_fact(seen: Seen, words: Sequence[str]) -> Any:
+    """One fact as JSON takes it; of typed text only these words."""
     value = _encoded(seen.value, words)
     if not seen.orders and not seen.detail:
         return value
@@ -91,7 +104,7 @@ def _plain(seen: Seen, words: list[str] | tuple[str, ...]) -> Any:
     return told
 
 
-def _encoded(value: FactValue, words: list[str] | tuple[str, ...]) -> Any:
+def _encoded(value: FactValue, words: Sequence[str]) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, Decimal):

@@ -194,6 +194,18 @@ def test_a_batch_of_many_orders_and_facts_asks_the_database_as_often_as_one_orde
     assert asked[0] == asked[1] <= 3
 
 
+def test_facts_of_a_stretched_batch_are_those_of_each_order_alone() -> None:
+    """A group of the batch reaches as far as its first and last order; a window never does."""
+    past = Past(5, 50)
+    specs = [spec(fact, **params) for fact, params, _ in ASKED]
+    specs += [spec("day_amount", keys=["address", "ip"]), spec("likeness", window_seconds=600)]
+    batch = past.subjects[::3]
+    for late in (False, True):
+        together = compute(batch, specs, late=late)
+        for order, found in zip(batch, together, strict=True):
+            assert compute([order], specs, late=late) == [found], (order.number, late)
+
+
 def test_the_windows_hold_both_ends_and_a_late_order_sees_those_that_overtook_it() -> None:
     often = spec("orders_in_window", keys=["buyer"], window_seconds=300)
     for seconds in (0, 300):

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
+from ordercenter.core.bulk import dumps
 from ordercenter.core.clock import SHANGHAI
 from risk.contracts import NOT_APPLICABLE, Around, FactValue, Judgement, Seen, SubjectLine
 from risk.explaining import truth_of
 from risk.facts import facts_from_inputs
-from risk.judging import facts_shown, findings_of, judge
+from risk.judging import facts_shown, findings_of, judge, judge_many
 from risk.language import FactSpec, Node, Program
-from risk.services import inputs_of, plain, tags_of
-from tests.risk.tools import NOON, judged, program, rule, subject
+from risk.rows import inputs_of, plain, tags_of, texts_of
+from tests.risk.tools import NOON, judged, program, rule, seen_of, subject
 
 LARGE = {"fact": "amount", "op": ">", "value": "100"}
 MANY = {"fact": "units", "op": ">", "value": "5"}
@@ -231,6 +233,73 @@ def test_scope_orders_details_and_exemptions_are_kept_for_judging_again() -> Non
 
 def test_a_verdict_from_before_inputs_were_kept_cannot_be_judged_again() -> None:
     assert facts_from_inputs(1, program(rule(LARGE)), {}) is None
+
+
+@given(st.data(), judged())
+def test_a_batch_is_judged_as_each_of_its_orders_alone(
+    data: st.DataObject, told: tuple[Program, dict[FactSpec, Seen]]
+) -> None:
+    asked, first = told
+    more = [seen_of(data.draw, asked) for _ in range(3)]
+    orders = [subject(order_id=n) for n in range(1, 6)]
+    facts = [first, *more, first]
+    around = {2: Around(exempt=frozenset({""})), 3: Around(is_history=True)}
+    together = judge_many(orders, asked, facts, around)
+    alone = [
+        judge(order, asked, seen, around.get(order.order_id, Around()))
+        for order, seen in zip(orders, facts, strict=True)
+    ]
+    assert [(one.order_id, one.tier, one.found) for one in together] == [
+        (one.order_id, one.tier, one.found) for one in alone
+    ]
+    for one in together:
+        truths = {r.code: truth_of(r.when, one.facts) for r in asked.rules}
+        assert {f.code for f in one.found} == {
+            c for c, truth in truths.items() if truth is not False
+        }
+
+
+def test_in_a_batch_a_rule_fails_for_the_order_alone_that_it_cannot_judge() -> None:
+    asked = program(
+        rule(LARGE, code="fails", scope={"shops": ["TB01"]}), rule(MANY, code="works", tier="0")
+    )
+    facts = [
+        {FactSpec("amount"): Seen(value), FactSpec("units"): Seen(9)} for value in ("text", T, F, T)
+    ]
+    shops = ("TB01", "TB01", "TB01", "TB02")
+    orders = [subject(order_id=n, shop=shop) for n, shop in enumerate(shops)]
+    found = judge_many(orders, asked, facts, {})
+    assert [[(f.code, f.error) for f in one.hits] for one in found] == [
+        [("fails", "TypeError"), ("works", "")], [("fails", ""), ("works", "")],
+        [("works", "")], [("works", "")],
+    ]  # fmt: skip
+
+
+def test_what_a_rule_says_of_a_plain_yes_is_not_said_of_a_yes_with_a_reason() -> None:
+    asked = program(rule({"fact": "in_list", "list": "b", "op": "is", "value": True}))
+    (spec,) = asked.specs
+    told = [Seen(value=True), Seen(value=True, detail="代拍"), Seen(value=True), Seen(None)]
+    orders = [subject(order_id=n) for n in range(4)]
+    found = judge_many(
+        orders, asked, [{spec: seen} for seen in told], {0: Around(frozenset({"r"}))}
+    )
+    assert [one.found[0].skipped for one in found] == ["budget", "", "", ""]
+    assert ["代拍" in one.found[0].words for one in found] == [False, True, False, False]
+    assert [one.found[0].error for one in found] == ["", "", "", "unknown fact"]
+
+
+@given(judged())
+def test_the_text_of_a_verdict_says_what_its_parts_say(
+    told: tuple[Program, dict[FactSpec, Seen]],
+) -> None:
+    asked, facts = told
+    spec = next(iter(facts))
+    facts = {**facts, spec: facts[spec]._replace(orders=(7, 8), detail='"a\\b"\n')}
+    found = judge(subject(shop='T"B'), asked, facts, Around(spent=frozenset({"r0"})))
+    texts = texts_of(found)
+    assert json.loads(texts.findings) == json.loads(dumps([plain(f) for f in findings_of(found)]))
+    assert json.loads(texts.facts) == facts_shown(found)
+    assert json.loads(texts.inputs) == json.loads(dumps(inputs_of(found)))
 
 
 def test_judging_changes_nothing_of_what_it_is_given() -> None:

@@ -15,7 +15,7 @@ from risk.facts import facts_from_inputs
 from risk.judging import facts_shown, findings_of, judge
 from risk.language import Program, read_rules
 from risk.models import RuleSet, Verdict
-from risk.services import plain, tags_of
+from risk.rows import plain, tags_of
 from tests.factories import GiftStrategyFactory, RuleSetFactory
 from tests.pipeline.seller import Seller, buyer, draft, line, open_seller, somebody, take
 
