@@ -54,7 +54,7 @@ class Likeness:
         """The best likeness to an order of another shop, and that order."""
         span = timedelta(seconds=spec.window_seconds)
         after = span if self._late else timedelta()
-        near: Sequence[Mapping[int, Other]] = [{} for _ in self._subjects]
+        near: list[dict[int, Other]] = [{} for _ in self._subjects]
         if spec.param("address_alone"):
             near = self._read_places(span, after)
         return [

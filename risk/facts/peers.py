@@ -20,7 +20,7 @@ from risk.language import FactSpec
 
 DAY: Final = timedelta(days=1)
 SKU: Final = "sku"
-EVIDENCE: Final = ("buyer", "device", "phone", "address", "ip")
+EVIDENCE: Final[Sequence[str]] = ("buyer", "device", "phone", "address", "ip")
 _COLUMNS: Final = {key: key if key == "ip" else f"{key}_key" for key in EVIDENCE}
 _STORED: Final = "e.order_id, e.placed_at, e.amount, e.shop_id, " + ", ".join(
     f"e.{column}" for column in _COLUMNS.values()
@@ -196,7 +196,7 @@ class Peers:
             return found
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT DISTINCT b.sku, {_STORED} "  # noqa: S608 - columns of a fixed table
+                f"SELECT DISTINCT b.sku, {_STORED}, NULL::bigint[] "  # noqa: S608 - columns of a fixed table
                 "FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[]) "
                 "AS b(sku, low, high) JOIN orders_salesorder o "
                 "ON o.placed_at BETWEEN b.low AND b.high JOIN orders_orderline l "
@@ -204,9 +204,10 @@ class Peers:
                 "JOIN orders_orderevidence e ON e.order_id = o.id",
                 list(map(list, zip(*wanted, strict=True))),
             )
-            for sku, order_id, *rest in cursor.fetchall():
-                if order_id not in self._batch:
-                    found[sku][order_id] = Stored(order_id, *rest, shingles=None)
+            for sku, *row in cursor.fetchall():
+                one = Stored(*row)
+                if one.order_id not in self._batch:
+                    found[sku][one.order_id] = one
         return found
 
     def _read_goods(self, order_ids: set[int]) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from ordercenter.core.bulk import dumps
 from ordercenter.core.clock import SHANGHAI
@@ -19,7 +18,7 @@ from risk.facts import facts_from_inputs
 from risk.judging import facts_shown, findings_of, judge, judge_many
 from risk.language import FactSpec, Node, Program
 from risk.rows import inputs_of, plain, tags_of, texts_of
-from tests.risk.tools import NOON, judged, program, rule, seen_of, subject
+from tests.risk.tools import NOON, batches, judged, program, rule, subject
 
 LARGE = {"fact": "amount", "op": ">", "value": "100"}
 MANY = {"fact": "units", "op": ">", "value": "5"}
@@ -235,14 +234,12 @@ def test_a_verdict_from_before_inputs_were_kept_cannot_be_judged_again() -> None
     assert facts_from_inputs(1, program(rule(LARGE)), {}) is None
 
 
-@given(st.data(), judged())
+@given(batches())
 def test_a_batch_is_judged_as_each_of_its_orders_alone(
-    data: st.DataObject, told: tuple[Program, dict[FactSpec, Seen]]
+    told: tuple[Program, list[dict[FactSpec, Seen]]],
 ) -> None:
-    asked, first = told
-    more = [seen_of(data.draw, asked) for _ in range(3)]
-    orders = [subject(order_id=n) for n in range(1, 6)]
-    facts = [first, *more, first]
+    asked, facts = told
+    orders = [subject(order_id=n) for n in range(1, len(facts) + 1)]
     around = {2: Around(exempt=frozenset({""})), 3: Around(is_history=True)}
     together = judge_many(orders, asked, facts, around)
     alone = [

@@ -113,3 +113,10 @@ def judged(draw: st.DrawFn) -> tuple[Program, dict[FactSpec, Seen]]:
     tiers = st.sampled_from(("0", "1", "2", "3"))
     asked = program(*(rule(one, code=f"r{n}", tier=draw(tiers)) for n, one in enumerate(found)))
     return asked, seen_of(draw, asked)
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Program, list[dict[FactSpec, Seen]]]:
+    """The same for several orders; the last is like the first."""
+    asked, first = draw(judged())
+    return asked, [first, *[seen_of(draw, asked) for _ in range(3)], first]
