@@ -261,7 +261,9 @@ class ShipNotice:
     lines: tuple[ShipLine, ...] = ()
     """Empty: the whole order."""
     others: tuple[str, ...] = ()
-    """Tracking numbers of the order's parcels that were told before this one."""
+    """Tracking numbers of the order's parcels that left before this one."""
+    is_last: bool = False
+    """No parcel of the order is to follow. An order told whole says nothing of it."""
 
 
 VIRTUAL_CARRIER: Final = "virtual"

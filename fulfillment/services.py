@@ -31,12 +31,14 @@ BEFORE_HAND_OVER: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ParcelPlan:
-    """Ship this order whole from this warehouse."""
+    """Ship what this order holds from this warehouse."""
 
     order_id: int
     order_number: str
     warehouse_id: int
     priority: int = 0
+    is_part: bool = False
+    """It holds more elsewhere, or some of it lies in another parcel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +61,25 @@ def clocks() -> dict[str, timedelta]:
 
 
 def plan_parcels(plans: Sequence[ParcelPlan], *, now: datetime) -> list[int]:
-    """Make one parcel an order out of the stock it holds, and open its pick task."""
+    """Make a parcel of each plan out of the stock its order holds, and open its pick task."""
     if not plans:
         return []
     ids = next_ids(Parcel, len(plans))
-    attempts = _parcel_counts([plan.order_id for plan in plans])
+    attempts = Counter(_parcel_counts([plan.order_id for plan in plans]))
+    numbers = []
+    for plan in plans:
+        attempts[plan.order_id] += 1
+        numbers.append(f"{plan.order_number}-{attempts[plan.order_id]}")
     copy_rows(
         Parcel,
         ("id", "order_id", "number", "warehouse_id", "state", "created_at"),
         (
-            (pk, p.order_id, f"{p.order_number}-{attempts.get(p.order_id, 0) + 1}", p.warehouse_id,
-             "planned", now)
-            for pk, p in zip(ids, plans, strict=True)
+            (pk, p.order_id, number, p.warehouse_id, "planned", now)
+            for pk, p, number in zip(ids, plans, numbers, strict=True)
         ),
-    )  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO fulfillment_parcelline (parcel_id, line_id, sku_id, reservation_id, "
-            "quantity) SELECT v.parcel, r.line_id, l.sku_id, r.id, r.quantity "
-            "FROM unnest(%s::bigint[], %s::bigint[]) AS v(parcel, order_id) "
-            "JOIN inventory_reservation r ON r.order_id = v.order_id AND r.state = 'active' "
-            "JOIN inventory_stocklevel l ON l.id = r.level_id",
-            [ids, [plan.order_id for plan in plans]],
-        )
+    )
+    _fill([(pk, p) for pk, p in zip(ids, plans, strict=True) if not p.is_part])
+    _fill_part([(pk, p) for pk, p in zip(ids, plans, strict=True) if p.is_part])
     open_tasks(
         [
             TaskRequest(p.order_id, Stage.PICK, "", p.priority, p.warehouse_id, pk)
@@ -90,6 +88,60 @@ def plan_parcels(plans: Sequence[ParcelPlan], *, now: datetime) -> list[int]:
         now=now,
     )
     return ids
+
+
+IN_NO_PARCEL: Final = (
+    "NOT EXISTS (SELECT 1 FROM fulfillment_parcelline x JOIN fulfillment_parcel p "
+    "ON p.id = x.parcel_id AND p.state IN ('planned', 'picked', 'packed') "
+    "WHERE x.reservation_id = r.id)"
+)
+
+
+def _fill(parcels: Sequence[tuple[int, ParcelPlan]]) -> None:
+    """Put all that their orders hold into these parcels."""
+    if not parcels:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fulfillment_parcelline (parcel_id, line_id, sku_id, reservation_id, "
+            "quantity) SELECT v.parcel, r.line_id, l.sku_id, r.id, r.quantity "
+            "FROM unnest(%s::bigint[], %s::bigint[]) AS v(parcel, order_id) "
+            "JOIN inventory_reservation r ON r.order_id = v.order_id AND r.state = 'active' "
+            "JOIN inventory_stocklevel l ON l.id = r.level_id",
+            [[pk for pk, _ in parcels], [plan.order_id for _, plan in parcels]],
+        )
+
+
+def _fill_part(parcels: Sequence[tuple[int, ParcelPlan]]) -> None:
+    """Put what their orders hold in these warehouses, and no other parcel has, into them."""
+    if not parcels:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO fulfillment_parcelline (parcel_id, line_id, sku_id, reservation_id, "  # noqa: S608 - own constant text
+            "quantity) SELECT v.parcel, r.line_id, l.sku_id, r.id, r.quantity "
+            "FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS v(parcel, order_id, house) "
+            "JOIN inventory_reservation r ON r.order_id = v.order_id AND r.state = 'active' "
+            "JOIN inventory_stocklevel l ON l.id = r.level_id "
+            "JOIN inventory_virtualwarehouse w ON w.id = l.virtual_warehouse_id "
+            f"AND w.warehouse_id = v.house WHERE {IN_NO_PARCEL}",
+            [[pk for pk, _ in parcels], [plan.order_id for _, plan in parcels],
+             [plan.warehouse_id for _, plan in parcels]],
+        )  # fmt: skip
+
+
+def unplanned(order_ids: Collection[int]) -> dict[int, list[int]]:
+    """The warehouses where these orders hold stock that lies in no parcel yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT r.order_id, array_agg(DISTINCT w.warehouse_id) FROM inventory_reservation r "  # noqa: S608 - own constant text
+            "JOIN inventory_stocklevel l ON l.id = r.level_id "
+            "JOIN inventory_virtualwarehouse w ON w.id = l.virtual_warehouse_id "
+            f"WHERE r.order_id = ANY(%s) AND r.state = 'active' AND {IN_NO_PARCEL} "
+            "GROUP BY r.order_id",
+            [list(order_ids)],
+        )
+        return dict(cursor.fetchall())
 
 
 def _parcel_counts(order_ids: Collection[int]) -> dict[int, int]:
@@ -282,10 +334,12 @@ def parcel_lines(parcel_id: int) -> list[ParcelLine]:
 
 
 def void_labels(order_id: int, *, now: datetime) -> int:
-    """The address on these labels is no longer true: void them, the parcels need new ones."""
+    """The address on the labels of what has not left is no longer true: void them, the parcels
+    need new ones."""
     voided = Waybill.objects.filter(
-        parcel__order_id=order_id, state__in=[Waybill.State.INTENT, Waybill.State.LIVE]
-    ).update(state=Waybill.State.VOID, voided_at=now)
+        parcel__order_id=order_id, parcel__state__in=BEFORE_HAND_OVER,
+        state__in=[Waybill.State.INTENT, Waybill.State.LIVE],
+    ).update(state=Waybill.State.VOID, voided_at=now)  # fmt: skip
     Parcel.objects.filter(order_id=order_id, state=Parcel.State.PACKED).update(
         state=Parcel.State.PICKED
     )

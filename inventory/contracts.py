@@ -11,12 +11,16 @@ Immovable = Callable[[Collection[int]], Collection[tuple[int, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """One order line wants so many units of one SKU; ``amount`` is what they sell for."""
+    """One order line wants so many units of one SKU; ``amount`` is what they sell for.
+
+    Demands of one ``bundle`` are held in one place.
+    """
 
     line_id: int
     sku_id: int
     quantity: int
     amount: Decimal = Decimal(0)
+    bundle: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,11 @@ class Buyer:
 
 @dataclass(frozen=True, slots=True)
 class StockRequest:
-    """All demands of one order: granted whole from one place, or not at all.
+    """All demands of one order: granted whole, or not at all.
+
+    From one place, or, where none has everything, from up to ``most_places`` of them.
+    ``beside``: the order holds other stock already, and keeps it; the caller has seen behind
+    the order's lock that these lines hold none.
 
     ``sources`` are virtual warehouses in the order they are to be tried. ``expires_at`` is
     set while the buyer has not paid. ``shop_id`` opens the shop's own slices; for a paid order
@@ -46,6 +54,8 @@ class StockRequest:
     is_paid: bool = False
     currency: str = "CNY"
     buyer: Buyer | None = None
+    most_places: int = 1
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,13 @@ class Grant:
     """Units of each SKU left over all sources after this request, for the rules to see."""
     clawed: tuple[Clawed, ...] = ()
     capped: Cap | None = None
+    also: tuple[int, ...] = ()
+    """The further virtual warehouses, where the stock is held in several."""
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Every virtual warehouse that holds something for it."""
+        return () if self.virtual_warehouse_id is None else (self.virtual_warehouse_id, *self.also)
 
     @property
     def granted(self) -> bool:

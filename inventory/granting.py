@@ -7,6 +7,7 @@ shops' slices.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from itertools import combinations
 from typing import Any, Final
 
 from django.db import connection
@@ -171,6 +172,51 @@ def choose(
         else:
             return source
     return None
+
+
+def spread(request: StockRequest, levels: Mapping[LevelKey, Level]) -> dict[int, int] | None:
+    """The place of each line, over as few places as suffice; None where too many would be needed.
+
+    A bundle's lines stay together. Lines are laid to places in their order, each into the first
+    that has enough left: a better division of one SKU's units among lines is not searched for.
+    """
+    if request.most_places == 1:
+        return None
+    together: dict[int, list[Demand]] = {}
+    for demand in request.demands:
+        together.setdefault(demand.bundle or demand.line_id, []).append(demand)
+    most = min(request.most_places, len(together), len(request.sources))
+    for count in range(2, most + 1):
+        for places in combinations(request.sources, count):
+            laid = _lay(list(together.values()), places, levels, request.shop_id)
+            if laid is not None:
+                return laid
+    return None
+
+
+def _lay(
+    groups: Iterable[Sequence[Demand]],
+    places: Sequence[int],
+    levels: Mapping[LevelKey, Level],
+    shop_id: int | None,
+) -> dict[int, int] | None:
+    """The place of each line of these groups, all of them, or None."""
+    left: dict[LevelKey, int] = {}
+    laid: dict[int, int] = {}
+    for group in groups:
+        wanted = wanted_by(group)
+        for place in places:
+            for sku in wanted:
+                level = levels.get((place, sku))
+                left.setdefault((place, sku), level.left_for(shop_id) if level else 0)
+            if all(left[place, sku] >= units for sku, units in wanted.items()):
+                break
+        else:
+            return None
+        for sku, units in wanted.items():
+            left[place, sku] -= units
+        laid |= {demand.line_id: place for demand in group}
+    return laid
 
 
 def shortages(

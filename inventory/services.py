@@ -23,6 +23,7 @@ from inventory.granting import (
     choose,
     lock_levels,
     shortages,
+    spread,
     wanted_by,
 )
 from inventory.models import Account, Reservation, StockLevel, StockMovement
@@ -49,8 +50,10 @@ def lock_ahead(
         )
 
 
-def _already_held(order_ids: Sequence[int]) -> dict[int, tuple[int, tuple[int, ...]]]:
-    """Orders that hold stock already: (virtual warehouse, reservations)."""
+def _already_held(
+    order_ids: Sequence[int],
+) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Orders that hold stock already: (virtual warehouses, reservations)."""
     with prepared_cursor() as cursor:
         # Joined to the list and not "= ANY", so that it is one index probe an order whatever
         # the planner believes of a table that has just grown.
@@ -70,11 +73,11 @@ def _already_held(order_ids: Sequence[int]) -> dict[int, tuple[int, tuple[int, .
         )
         source_of = dict(cursor.fetchall())
     held: dict[int, list[int]] = defaultdict(list)
-    sources: dict[int, int] = {}
+    sources: dict[int, dict[int, None]] = defaultdict(dict)
     for order_id, pk, level in rows:
         held[order_id].append(pk)
-        sources[order_id] = source_of[level]
-    return {order_id: (sources[order_id], tuple(pks)) for order_id, pks in held.items()}
+        sources[order_id][source_of[level]] = None
+    return {order_id: (tuple(sources[order_id]), tuple(pks)) for order_id, pks in held.items()}
 
 
 @transaction.atomic
@@ -106,12 +109,12 @@ def reserve_many(
     held = {} if new_orders else _already_held(list(asked))
     caps, clawing = Caps(requests, levels, now=now), Clawing(levels, immovable)
     grants: dict[int, Grant] = {}
-    placed: list[tuple[StockRequest, int, list[Clawed]]] = []
+    placed: list[tuple[StockRequest, tuple[int, ...], list[Clawed]]] = []
     promises: list[Promise] = []
     for order_id, request in asked.items():
-        if order_id in held:
-            vw, pks = held[order_id]
-            grants[order_id] = Grant(order_id, vw, reservations=pks)
+        if order_id in held and not request.beside:
+            (vw, *also), pks = held[order_id]
+            grants[order_id] = Grant(order_id, vw, reservations=pks, also=tuple(also))
             continue
         wanted = wanted_by(request.demands)
         if capped := caps.over(request, wanted):
@@ -121,17 +124,21 @@ def reserve_many(
         helper = clawing if source is None and clawing.may_help(request) else None
         if helper:
             source = helper.choose(wanted, request)
-        if source is None:
+        if source is not None:
+            laid = {demand.line_id: source for demand in request.demands}
+        elif (found := spread(request, levels)) is not None:
+            laid, helper = found, None
+        else:
             grants[order_id] = _refusal(request, wanted, levels)
             continue
         caps.count(request, wanted)
-        clawed = _take(request, source, levels, promises, clawing=helper)
-        placed.append((request, source, clawed))
+        clawed = _take(request, laid, levels, promises, clawing=helper)
+        placed.append((request, tuple(dict.fromkeys(laid.values())), clawed))
     written = write_promises(promises, levels.values(), actor=actor, now=now)
-    for request, source, clawed in placed:
+    for request, (source, *also), clawed in placed:
         own = tuple(written[demand.line_id] for demand in request.demands)
         grants[request.order_id] = Grant(
-            request.order_id, source, reservations=own, clawed=tuple(clawed)
+            request.order_id, source, reservations=own, clawed=tuple(clawed), also=tuple(also)
         )
     if taken_back := [(request, one) for request, _, clawed in placed for one in clawed]:
         clawback.keep(taken_back, actor=actor, now=now)
@@ -140,16 +147,16 @@ def reserve_many(
 
 def _take(
     request: StockRequest,
-    source: int,
+    laid: Mapping[int, int],
     levels: Mapping[LevelKey, Level],
     promises: list[Promise],
     *,
     clawing: Clawing | None,
 ) -> list[Clawed]:
-    """Take every line's units at a source that has them; return what came from other shops."""
+    """Take every line's units at its place; return what came from other shops."""
     clawed: list[Clawed] = []
     for demand in request.demands:
-        level = levels[source, demand.sku_id]
+        level = levels[laid[demand.line_id], demand.sku_id]
         if clawing:
             clawed += clawing.claw(demand, level, request)
         slice_id, units = level.take(request.shop_id, demand.quantity)

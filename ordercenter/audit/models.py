@@ -68,6 +68,7 @@ class Action(models.TextChoices):
     INTERCEPT_STARTED = "intercept_started", _("启动拦截")
     INTERCEPT_ENDED = "intercept_ended", _("结束拦截")
     PROOF_EXPORTED = "proof_exported", _("导出审批证明")
+    ORDER_PARTED = "order_parted", _("分批发货")
     MODEL_TRAINED = "model_trained", _("训练风险模型")
 
 

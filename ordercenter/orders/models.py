@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from ordercenter.catalog.models import Bundle, Shop, Sku
 from ordercenter.core.policy import AnyUser, Role, roles_of, sees_all
 from ordercenter.core.sealing import unseal
-from ordercenter.orders.states import Disposition, HoldKind, OrderStatus, Tier
+from ordercenter.orders.states import Disposition, HoldKind, Leaves, OrderStatus, Tier
 
 RECEIVER_PURPOSE = "receiver"
 
@@ -169,6 +169,11 @@ class OrderLine(models.Model):
     """Which strategy gave it; ``platform`` when the channel sent it so."""
     is_dropped = models.BooleanField(_("不再发货"), default=False, db_default=False)
     """The seller canceled this line; the rest of the order goes on."""
+    leaves = models.CharField(
+        _("分批发货"), max_length=5, choices=Leaves, default="", db_default="", blank=True
+    )
+    """``later`` holds no stock and waits for it; ``gone`` was in a parcel that left before
+    others (of an order that is shipped whole this is empty)."""
     refund_state = models.CharField(_("退款状态"), max_length=12)
 
     class Meta:
@@ -187,7 +192,12 @@ class OrderLine(models.Model):
                 fields=["gift_strategy", "order"],
                 name="line_given",
                 condition=~Q(gift_strategy__in=["", "platform"]) & Q(is_dropped=False),
-            )
+            ),
+            models.Index(
+                fields=["order"],
+                name="line_to_come",
+                condition=Q(leaves="later", is_dropped=False),
+            ),
         ]
 
     def __str__(self) -> str:

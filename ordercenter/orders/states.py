@@ -64,6 +64,15 @@ SELF_CLEARING: Final = frozenset(
 interception), never by a click on the order."""
 
 
+class Leaves(TextChoices):
+    """When a line of an order that leaves in parts leaves; empty: with the whole order."""
+
+    WHOLE = "", _("随整单")
+    FIRST = "first", _("先发")
+    LATER = "later", _("待补发")
+    GONE = "gone", _("已发出")
+
+
 class Tier(TextChoices):
     """Kept as text so that ``max`` and ``order by`` agree."""
 

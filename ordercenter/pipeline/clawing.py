@@ -42,11 +42,17 @@ def refused(listing_id: int, words: str, *, now: datetime) -> int:
         for claw, order in _concerned(listing_id):
             if order in works:  # an order that came meanwhile is found with the next refusal
                 of_order[order].append(claw)
-        undone = [work for pk, work in works.items() if of_order[pk] and work.status in UNDONE]
-        kept = [work for pk, work in works.items() if of_order[pk] and work.status not in UNDONE]
+        found = [work for pk, work in works.items() if of_order[pk]]
+        undone = [work for work in found if _is_undone(work)]
+        kept = [work for work in found if not _is_undone(work)]
         _tell_risk(kept, of_order, words, now=now)
         _undo(undone, of_order, words, now=now)
     return sum(len(of_order[work.id]) for work in undone)
+
+
+def _is_undone(work: Work) -> bool:
+    """Whether nobody in a warehouse has anything of the order yet."""
+    return work.status in UNDONE and not work.is_parted
 
 
 def _undo(
@@ -60,7 +66,7 @@ def _undo(
     )
     for work in works:
         work.move(OrderStatus.MAPPED)
-        work.source_id = None
+        work.source_ids = ()
         work.reason = work.short_because = f"回拨被平台拒绝：{words}"[:200]
     take(works, actor=PIPELINE, now=now)
 

@@ -145,6 +145,8 @@ def _open(order_id: int, *, user: AbstractBaseUser, seen_version: int | None, wh
         raise WrongState(number=work.number, status=work.status.label, what=what)
     if Parcel.objects.filter(order_id=order_id, state__in=giving.IN_WAREHOUSE).exists():
         raise WrongState(number=work.number, status="包裹已拣货", what=what)
+    if work.is_parted or len(work.source_ids) > 1:
+        raise WrongState(number=work.number, status="分批发货中", what=what)
     return work
 
 

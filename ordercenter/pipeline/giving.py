@@ -73,9 +73,12 @@ def give(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dateti
 
 
 def _may_get(work: Work) -> bool:
-    """Not what somebody else has shipped, what has left or ended, or is not mapped whole."""
+    """Not what somebody else has shipped, what has left or ended, or is not mapped whole; and not
+    what leaves in parts: its gifts were settled when it was parted."""
     return (
         work.status in OPEN - {S.RECEIVED}
+        and not work.is_parted
+        and len(work.source_ids) < 2  # noqa: PLR2004 - held in several places
         and not any(ln.is_unmapped for ln in work.lines)
         and not work.held_by_code(HoldKind.CHANNEL, "shipped_elsewhere")
     )
@@ -341,8 +344,8 @@ def substitute(works: Sequence[Work]) -> list[Work]:
             or not any(ln.is_gift and ln.gift_strategy for ln in work.lines)
         ):
             continue
-        instead = substitutes_of(work, work.goods)
-        lines = [ln for ln in work.goods if ln.id in instead]
+        instead = substitutes_of(work, work.to_hold)
+        lines = [ln for ln in work.to_hold if ln.id in instead]
         short = [ln for ln in lines if work.left.get(ln.sku_id or 0, 0) < ln.quantity]
         for line in short or lines:
             work.swapped.append((line, line.sku_id, line.title))

@@ -57,7 +57,7 @@ def expire_reservations(*, now: datetime | None = None) -> str:
             work.row_changed = True
         inventory.release(ids, reason="expired", actor=PIPELINE, now=now)
         for work in works:
-            work.source_id = None
+            work.source_ids = ()
         write(works, actor=PIPELINE, now=now)
         announce("orders", expired=len(works))
     return f"{len(works)} promises ran out"

@@ -20,7 +20,7 @@ from ordercenter.catalog.selectors import Shelf
 from ordercenter.core.actor import Actor
 from ordercenter.core.live import announce
 from ordercenter.core.money import share_out
-from ordercenter.orders.states import OPEN, HoldKind, OrderStatus
+from ordercenter.orders.states import OPEN, HoldKind, Leaves, OrderStatus
 from ordercenter.pipeline import giving, promises, screening
 from ordercenter.pipeline.interception import gates, holding
 from ordercenter.pipeline.movable import immovable
@@ -189,33 +189,21 @@ def give_back(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: d
         return
     skus = {line.sku_id for work in works for line in work.lines if line.sku_id}
     inventory.lock_ahead([work.id for work in changed], sources.all, skus)
-    routed = {work.id: work.reason for work in changed if S.ROUTED.value in work.passed}
-    fulfillment.take_apart(routed, by=actor.name, now=now)
+    reasons = {work.id: work.reason for work in changed}
+    fulfillment.take_apart(reasons, by=actor.name, now=now)
     for work in changed:
-        work.source_id = None
+        work.source_ids = ()
     inventory.release([work.id for work in changed], reason="changed", actor=actor, now=now)
 
 
 def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: datetime) -> None:
     """MAPPED → RESERVED: hold stock in the nearest warehouse that has everything, or say what
-    is short. An unpaid order is tried when it arrives, and again once it is paid."""
-    wanting = [w for w in works if w.status is S.MAPPED and _wants_stock(w)]
+    is short. An unpaid order is tried when it arrives, and again once it is paid.
+
+    Of an order that leaves in parts what is to come (``fills_rest``) is tried beside it."""
+    wanting = [w for w in works if (w.status is S.MAPPED and _wants_stock(w)) or w.fills_rest]
     minutes = unpaid_minutes() if any(_may_run_out(w) for w in wanting) else {}
-    requests = [
-        StockRequest(
-            order_id=w.id,
-            demands=tuple(
-                Demand(ln.id, ln.sku_id, ln.quantity, ln.amount) for ln in w.goods if ln.sku_id
-            ),
-            sources=sources.for_order(w.shop_id, w.province, first=w.prefers),
-            expires_at=_expiry(w, minutes, now) if _may_run_out(w) else None,
-            shop_id=w.shop_id,
-            is_paid=w.is_paid,
-            currency=w.currency,
-            buyer=Buyer(w.evidence.buyer, w.evidence.address, w.evidence.ip),
-        )
-        for w in wanting
-    ]
+    requests = [_request(w, sources, minutes, now) for w in wanting]
     if not requests:
         return
     all_new = all(w.fresh for w in wanting)
@@ -224,8 +212,11 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
     )
     codes = _sku_codes(grants)
     for work, grant in zip(wanting, grants, strict=True):
+        if work.fills_rest:
+            _fill_rest(work, grant)
+            continue
         if grant.granted:
-            work.source_id = grant.virtual_warehouse_id
+            work.source_ids = grant.places
             work.unhold(HoldKind.SHORTAGE, "库存已占用")
             work.must_judge = True
             work.move(S.RESERVED)
@@ -247,6 +238,41 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
             said = f"{said}（{work.short_because}）"
         short = [[codes[s.sku_id], s.wanted, s.available] for s in grant.shortages]
         work.hold(_hold(HoldKind.SHORTAGE, "shortage", "2", f"缺货：{said}", short=short))
+
+
+def _request(
+    work: Work, sources: SourceMap, minutes: Mapping[int, int], now: datetime
+) -> StockRequest:
+    lines = work.rest if work.fills_rest else work.to_hold
+    return StockRequest(
+        order_id=work.id,
+        demands=tuple(
+            Demand(ln.id, ln.sku_id, ln.quantity, ln.amount, ln.bundle_line_id)
+            for ln in lines
+            if ln.sku_id
+        ),
+        sources=sources.for_order(work.shop_id, work.province, first=work.prefers),
+        expires_at=_expiry(work, minutes, now) if _may_run_out(work) else None,
+        shop_id=work.shop_id,
+        is_paid=work.is_paid,
+        currency=work.currency,
+        buyer=Buyer(work.evidence.buyer, work.evidence.address, work.evidence.ip),
+        beside=work.fills_rest,
+    )
+
+
+def _fill_rest(work: Work, grant: Grant) -> None:
+    """What was to come has its stock: a parcel of its own is planned for it."""
+    work.fills_rest = False
+    if not grant.granted:
+        return
+    work.source_ids = tuple(dict.fromkeys((*work.source_ids, *grant.places)))
+    work.part(work.rest, Leaves.FIRST)
+    work.reason = work.reason or "待补发的货品已占到库存"
+    if grant.clawed:
+        work.flags.append("clawed_back")
+    if work.status is S.ROUTED:
+        work.move(S.CLEARED)
 
 
 CAPPED_BY: Final = {"buyer": "同一买家", "address": "同一收货地址", "ip": "同一 IP"}
@@ -344,13 +370,20 @@ def clear(works: Sequence[Work]) -> None:
 
 
 def route(works: Sequence[Work], sources: SourceMap) -> list[fulfillment.ParcelPlan]:
-    """CLEARED → ROUTED: paid and free of holds; its parcel leaves where its stock is held."""
+    """CLEARED → ROUTED: paid and free of holds; its parcels leave where its stock is held."""
     ready = [w for w in works if w.status is S.CLEARED and w.is_paid and not w.held_by()]
+    parted = [w.id for w in ready if w.is_parted]
+    unplanned = fulfillment.unplanned(parted) if parted else {}
     plans = []
     for work in ready:
-        assert work.source_id is not None
-        warehouse = sources.warehouse_of[work.source_id]
-        plans.append(fulfillment.ParcelPlan(work.id, work.number, warehouse, work.priority))
+        houses = sorted({sources.warehouse_of[place] for place in work.source_ids})
+        if work.is_parted:
+            houses = unplanned.get(work.id, [])
+        is_part = work.is_parted or len(houses) > 1
+        plans += [
+            fulfillment.ParcelPlan(work.id, work.number, house, work.priority, is_part)
+            for house in houses
+        ]
         work.move(S.ROUTED)
     return plans
 

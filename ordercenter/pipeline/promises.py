@@ -125,7 +125,7 @@ def _promise(
     works: Sequence[Work], sources: SourceMap, hours: Mapping[int, int], *, now: datetime
 ) -> None:
     """Give each, in this order, what is to come for it; who gets nothing is said so."""
-    skus = {line.sku_id for work in works for line in work.goods if line.sku_id}
+    skus = {line.sku_id for work in works for line in work.to_send if line.sku_id}
     places = {vw for work in works for vw in sources.for_order(work.shop_id, work.province)}
     coming = look_ahead(places, skus, now=now)
     shelf = _Shelf(places, skus) if coming else None
@@ -197,7 +197,7 @@ class _Shelf:
 
 def _wanted(work: Work) -> Counter[int]:
     wanted = Counter[int]()
-    for line in work.goods:
+    for line in work.to_send:
         if line.sku_id:
             wanted[line.sku_id] += line.quantity
     return wanted
@@ -266,7 +266,7 @@ def _rows(work: Work, draws: Iterable[Draw], *, now: datetime) -> list[tuple[Any
     """The draws as promises to the order's lines, line by line."""
     left = {id(draw): draw.units for draw in draws}
     rows = []
-    for line in work.goods:
+    for line in work.to_send:
         wants = line.quantity
         for draw in draws:
             if draw.sku_id != line.sku_id or not (units := min(left[id(draw)], wants)):

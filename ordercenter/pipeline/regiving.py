@@ -93,7 +93,7 @@ def _lock_ahead(plans: Sequence[Plan], batch: Sequence[Work], sources: SourceMap
 
 def _places(work: Work, sources: SourceMap) -> tuple[int, ...]:
     """Where it is held now first."""
-    now = () if work.source_id is None else (work.source_id,)
+    now = work.source_ids
     others = sources.for_order(work.shop_id, work.province)
     return (*now, *(place for place in others if place not in now))
 
@@ -133,7 +133,7 @@ def _attempt(
             transaction.set_rollback(True)
             return short
     for work, grant in zip(works, grants, strict=True):
-        work.source_id = grant.virtual_warehouse_id
+        work.source_ids = grant.places
     return []
 
 

@@ -3,8 +3,7 @@
 Each act is one transaction on the order as its user saw it: who looks at an older picture is
 refused (StaleOrder). Right: WORK_SHORTAGE, within the user's shops.
 
-An order leaves in one parcel from one place: sending a part of it now and the rest later is not
-offered. Dropping what is short sends the rest.
+Sending what is there now and the rest later is in ``parting``.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -60,7 +59,8 @@ class Seen:
 Act = Callable[[Seen], Outcome]
 
 
-def _in_hand(it: Seen, what: str) -> Work:
+def in_hand(it: Seen, what: str) -> Work:
+    """A short order of the user's, locked, as the user saw it."""
     require(it.user, Can.WORK_SHORTAGE)
     if not SalesOrder.objects.visible_to(it.user).filter(pk=it.order_id).exists():
         raise NotFound(what=f"订单 {it.order_id}")
@@ -72,7 +72,8 @@ def _in_hand(it: Seen, what: str) -> Work:
     return work
 
 
-def _reason(text: str) -> str:
+def checked_reason(text: str) -> str:
+    """The reason without blanks around it; raises BadReason."""
     text = text.strip()
     if len(text) not in REASON or "\0" in text:
         raise BadReason(what="")
@@ -89,7 +90,7 @@ def _outcome(work: Work) -> Outcome:
 @telling_stock()
 def try_again(it: Seen) -> Outcome:
     """Try to reserve now, behind whoever is being served this moment."""
-    work = _in_hand(it, _("重新占用库存"))
+    work = in_hand(it, _("重新占用库存"))
     work.reason = it.reason
     take([work], actor=it.actor, now=clock_now())
     return _outcome(work)
@@ -101,7 +102,7 @@ def wait_for_goods(it: Seen) -> Outcome:
 
     Raises InvalidInput where nobody has paid anything or nothing that is to come suffices.
     """
-    work = _in_hand(it, _("等待到货"))
+    work = in_hand(it, _("等待到货"))
     if not work.has_money:
         raise InvalidInput(what=_("买家还没有付款，不能承诺到货"))
     if work.held_by_code(HoldKind.SHORTAGE, WAITS[1]):
@@ -117,8 +118,8 @@ def wait_for_goods(it: Seen) -> Outcome:
 @telling_stock()
 def swap_line(it: Seen, line_id: int, sku_code: str) -> Outcome:
     """Send other goods for a line, as agreed with the buyer; reserved and judged at once."""
-    reason = _reason(it.reason)
-    work = _in_hand(it, _("换货"))
+    reason = checked_reason(it.reason)
+    work = in_hand(it, _("换货"))
     line = _line(work, line_id)
     sku = Sku.objects.filter(code=sku_code.strip(), is_active=True).first()
     if sku is None:
@@ -138,7 +139,7 @@ def swap_line(it: Seen, line_id: int, sku_code: str) -> Outcome:
 
 
 def _line(work: Work, line_id: int) -> Line:
-    for line in work.goods:
+    for line in work.to_send:
         if line.id == line_id:
             return line
     raise InvalidInput(what=_("该行已变动，请刷新后重试"))
@@ -151,8 +152,8 @@ def drop_lines(it: Seen, line_ids: Collection[int]) -> Outcome:
     A bundle goes whole. Where nothing bought is left the order is canceled, which asks for the
     right CANCEL as well.
     """
-    reason = _reason(it.reason)
-    work = _in_hand(it, _("取消缺货行"))
+    reason = checked_reason(it.reason)
+    work = in_hand(it, _("取消缺货行"))
     dropped = [line for line in bought_of(work, line_ids) if not line.is_dropped]
     if not dropped:
         raise InvalidInput(what=_("请选择要取消的商品行"))
@@ -192,7 +193,7 @@ def refund_of(lines: Sequence[Line]) -> Decimal:
 
 def nothing_left(work: Work) -> bool:
     """Whether only presents would be sent, or nothing."""
-    return all(line.is_gift for line in work.goods)
+    return all(line.is_gift for line in work.goods)  # what has left counts: it was sent
 
 
 def _cancel(work: Work, it: Seen, *, now: datetime) -> None:

@@ -26,8 +26,9 @@ MOST_BATCHES: Final = 10
 DEPOSIT: Final = "deposit"
 """The code of a shortage hold that is none: the goods go with the order of the balance."""
 
-# Every step narrows: orders that wait and have money in, what they want, where there is some of
-# it, where there is all of it. With ``claws`` what is locked for others counts for the paid.
+# Every step narrows: orders that wait and have money in, or a part of which does, what they want,
+# where there is some of it, where there is all of it. With ``claws`` what is locked for others
+# counts for the paid.
 _FITTING: Final = """
     WITH place AS MATERIALIZED (
         SELECT l.virtual_warehouse_id AS vw, l.sku_id, l.id AS level,
@@ -38,17 +39,26 @@ _FITTING: Final = """
         WHERE l.on_hand > l.reserved
     ), short AS (
         SELECT o.id, o.shop_id, o.priority, o.paid_at IS NOT NULL AS is_paid,
-               coalesce(o.deposit_paid_at, o.paid_at, o.placed_at) AS since
+               coalesce(o.deposit_paid_at, o.paid_at, o.placed_at) AS since, '' AS leaves
         FROM orders_orderhold h
         JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'mapped'
         WHERE h.kind = 'shortage' AND h.code <> 'deposit' AND h.released_at IS NULL
           AND (o.paid_at IS NOT NULL OR o.channel_status = 'deposit_paid')
           AND EXISTS (SELECT 1 FROM place)
+        UNION ALL
+        SELECT o.id, o.shop_id, o.priority, o.paid_at IS NOT NULL,
+               coalesce(o.deposit_paid_at, o.paid_at, o.placed_at), 'later'
+        FROM (SELECT DISTINCT order_id FROM orders_orderline
+              WHERE leaves = 'later' AND NOT is_dropped) r
+        JOIN orders_salesorder o ON o.id = r.order_id
+            AND o.status IN ('reserved', 'cleared', 'routed')
+        WHERE EXISTS (SELECT 1 FROM place)
     ), wanted AS (
         SELECT s.id, s.shop_id, s.is_paid, l.sku_id, sum(l.quantity) AS units,
                count(*) OVER (PARTITION BY s.id) AS kinds
         FROM short s JOIN orders_orderline l
             ON l.order_id = s.id AND l.sku_id IS NOT NULL AND NOT l.is_dropped
+            AND l.leaves = s.leaves
         GROUP BY s.id, s.shop_id, s.is_paid, l.sku_id
     ), fitting AS (
         SELECT DISTINCT w.id FROM wanted w JOIN place p ON p.sku_id = w.sku_id
@@ -90,11 +100,13 @@ _PROMISABLE: Final = """
 # Waiting for so many days without a date that still holds, and nobody was told of it lately.
 _FORGOTTEN: Final = """
     SELECT DISTINCT o.id, o.number, o.priority, s.shortage_days
-    FROM orders_orderhold h
-    JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'mapped'
+    FROM (SELECT order_id FROM orders_orderhold
+          WHERE kind = 'shortage' AND code <> 'deposit' AND released_at IS NULL
+          UNION SELECT order_id FROM orders_orderline WHERE leaves = 'later' AND NOT is_dropped) w
+    JOIN orders_salesorder o ON o.id = w.order_id
+        AND o.status IN ('mapped', 'reserved', 'cleared', 'routed')
     JOIN catalog_shop s ON s.id = o.shop_id
-    WHERE h.kind = 'shortage' AND h.code <> 'deposit' AND h.released_at IS NULL
-      AND coalesce(o.deposit_paid_at, o.paid_at) <= %(now)s - s.shortage_days * interval '1 day'
+    WHERE coalesce(o.deposit_paid_at, o.paid_at) <= %(now)s - s.shortage_days * interval '1 day'
       AND (o.promised_at IS NULL OR o.promised_at <= %(now)s)
       AND NOT EXISTS (
         SELECT 1 FROM fulfillment_stagetask t WHERE t.order_id = o.id AND t.stage = 'after_sales'
@@ -137,6 +149,8 @@ def _along(order_ids: Collection[int], *, now: datetime) -> int:
     if not order_ids:
         return 0
     works = sorted(load(order_ids), key=lambda work: work.rank)
+    for work in works:
+        work.fills_rest = bool(work.rest)
     take(works, actor=PIPELINE, now=now)
     return sum(1 for work in works if work.passed)
 

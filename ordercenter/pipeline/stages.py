@@ -15,7 +15,7 @@ from typing import Final
 import httpx
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, When
 from django.utils.translation import gettext_lazy as _
 
 from fulfillment import services as fulfillment
@@ -40,8 +40,8 @@ from ordercenter.core.live import announce
 from ordercenter.core.policy import SCOPED, Can, allows, require, roles_of
 from ordercenter.orders.contracts import ReceiverDraft
 from ordercenter.orders.errors import OrderCanceled, OrderHeld, WrongState
-from ordercenter.orders.models import OrderHold, SalesOrder
-from ordercenter.orders.states import Disposition, HoldKind, OrderStatus
+from ordercenter.orders.models import OrderHold, OrderLine, SalesOrder
+from ordercenter.orders.states import Disposition, HoldKind, Leaves, OrderStatus
 from ordercenter.pipeline import decisions, privacy, telling
 from ordercenter.pipeline.drafts import LONGEST_ADDRESS, known_receiver
 from ordercenter.pipeline.interception import gates
@@ -253,7 +253,8 @@ def scan(code: str, *, user: AbstractBaseUser) -> Scan:
             | Q(pk__in=Waybill.objects.filter(number=code).exclude(number="").values("parcel"))
             | Q(order__number=code)
         )
-        .order_by("-pk")
+        # An order's number stands for what of it lies here still.
+        .order_by(Case(When(state__in=fulfillment.BEFORE_HAND_OVER, then=0), default=1), "-pk")
         .first()
     )
     if parcel is None:
@@ -483,15 +484,31 @@ def ship_parcel(
     StageTask.objects.filter(parcel=parcel, state=StageTask.State.OPEN).update(
         state=StageTask.State.DONE, done_at=now, done_by=actor.name[:150]
     )
-    left = Parcel.objects.filter(
-        order=order, state__in=[Parcel.State.PLANNED, Parcel.State.PICKED, Parcel.State.PACKED]
-    ).exists()
+    is_last = leaves_last(order, parcel)
     note(
         order, Action.PARCEL_SHIPPED, {"parcel": parcel.number, "waybill": waybill.number},
-        actor=actor, to=None if left else OrderStatus.SHIPPED,
+        actor=actor, to=OrderStatus.SHIPPED if is_last else None,
     )  # fmt: skip
-    telling.shipped(order, parcel, carrier=waybill.carrier, tracking_number=waybill.number, now=now)
+    telling.shipped(
+        order, parcel, carrier=waybill.carrier, tracking_number=waybill.number, is_last=is_last,
+        now=now,
+    )  # fmt: skip
     announce("orders", order_id=order.pk)
+
+
+def leaves_last(order: SalesOrder, parcel: Parcel) -> bool:
+    """Whether nothing of the locked order is to follow the parcel that leaves now.
+
+    Where something is, the parcel's lines are marked as gone: they are not sent again.
+    """
+    follows = (
+        Parcel.objects.filter(order=order, state__in=fulfillment.BEFORE_HAND_OVER).exists()
+        or order.lines.filter(leaves=Leaves.LATER, is_dropped=False).exists()
+    )
+    if follows:
+        inside = parcel.parcel_lines.values("line_id")
+        OrderLine.objects.filter(pk__in=inside).update(leaves=Leaves.GONE)
+    return not follows
 
 
 def amounts(order: SalesOrder) -> dict[str, Decimal]:

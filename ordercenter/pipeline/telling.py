@@ -12,6 +12,8 @@ from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from channels_sync import outbox
 from channels_sync.contracts import StopOutcome
@@ -27,7 +29,7 @@ from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.core.live import announce
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.models import OrderLine, SalesOrder
-from ordercenter.orders.states import OrderStatus
+from ordercenter.orders.states import Leaves, OrderStatus
 from ordercenter.pipeline.noting import note
 
 Kind = OutboundMessage.Kind
@@ -37,18 +39,42 @@ GIVEN_UP: Final = frozenset({Parcel.State.CANCELED, Parcel.State.STOPPED})
 # --- parcels --------------------------------------------------------------------------------
 
 
+AT_THE_END: Final = frozenset({Channel.JD})
+"""Platforms that take an order's parcels in one call: it is made when the last one leaves."""
+IN_PARTS: Final[Mapping[str, Promise]] = {
+    Channel.JD: _("京东整单只回传一次：最后一个包裹发出时，全部运单号一起回传"),
+    Channel.PINDUODUO: _("拼多多按整单发货：首个包裹发出即显示整单已发货，其余作为追加包裹回传"),
+    Channel.MINIPROGRAM: _("小程序按包裹回传，最后一个包裹发出时标记全部发货"),
+    Channel.FILE: _("表格订单没有平台，不回传"),
+}
+
+
+def in_parts(channel: str) -> str:
+    """How the platform hears of an order that leaves in parts, for those who decide it."""
+    return str(IN_PARTS.get(channel, _("平台按商品行显示部分发货")))
+
+
 def shipped(
-    order: SalesOrder, parcel: Parcel, *, carrier: str, tracking_number: str, now: datetime
+    order: SalesOrder,
+    parcel: Parcel,
+    *,
+    carrier: str,
+    tracking_number: str,
+    is_last: bool,
+    now: datetime,
 ) -> None:
     """Have the platform told that a parcel of the locked order has left.
 
     An order from a sheet has no platform to tell; a parcel of part of an order with nothing in
-    it that the platform knows (a gift of ours) is kept on file and said to nobody.
+    it that the platform knows (a gift of ours) is kept on file and said to nobody. A platform
+    that takes all parcels in one call hears of them when the last has left (``is_last``).
     """
-    if order.shop.channel == Channel.FILE:
+    channel = order.shop.channel
+    if channel == Channel.FILE or (channel in AT_THE_END and not is_last):
         return
     others = Parcel.objects.filter(order=order).exclude(pk=parcel.pk)
     whole, lines = not others.exclude(state__in=GIVEN_UP).exists(), _lines(parcel)
+    whole = (whole and is_last) or channel in AT_THE_END
     outbox.queue_out(
         Kind.SHIP,
         shop_id=order.shop_id,
@@ -61,12 +87,29 @@ def shipped(
             "shipped_at": now.isoformat(),
             "lines": lines,
             "whole": whole,
+            "last": is_last,
             "others": _told_before(order, parcel),
         },
         now=now,
     )
     if whole or lines:
         fulfillment.open_tasks([fulfillment.TaskRequest(order.pk, Stage.NOTIFY)], now=now)
+
+
+def no_more(order: SalesOrder, *, now: datetime) -> None:
+    """What had not left of the locked order never will: a platform that was to hear of all its
+    parcels at the end hears of those that left."""
+    if order.shop.channel not in AT_THE_END:
+        return
+    gone = Waybill.objects.filter(
+        parcel__order=order, parcel__state__in=GONE, state=Waybill.State.LIVE
+    )
+    last = gone.select_related("parcel").order_by("parcel__shipped_at", "pk").last()
+    if last is not None:
+        shipped(
+            order, last.parcel, carrier=last.carrier, tracking_number=last.number, is_last=True,
+            now=now,
+        )  # fmt: skip
 
 
 def _lines(parcel: Parcel) -> list[dict[str, object]]:
@@ -173,7 +216,8 @@ def _outcome(request: RefundRequest) -> _Found:
     parcels = Parcel.objects.filter(order=order)
     if request.channel_line_id:
         with_line = parcels.filter(parcel_lines__line__channel_line_id=request.channel_line_id)
-        parcels = with_line if with_line.exists() else parcels
+        waits = order.lines.filter(channel_line_id=request.channel_line_id, leaves=Leaves.LATER)
+        parcels = with_line if with_line.exists() or waits.exists() else parcels
     waybills = Waybill.objects.filter(
         parcel__in=parcels, state=Waybill.State.LIVE
     ).order_by("-pk")  # fmt: skip

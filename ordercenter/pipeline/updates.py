@@ -191,7 +191,8 @@ def _learn_channel_hold(work: Work, draft: OrderDraft) -> None:
     if work.is_test:
         return
     if draft.status in {ChannelStatus.SHIPPED, ChannelStatus.FINISHED}:
-        work.hold(_channel("shipped_elsewhere", "2", "平台显示已发货，但本系统尚未出库"))
+        if not work.has_left:  # else it was told of the part that has
+            work.hold(_channel("shipped_elsewhere", "2", "平台显示已发货，但本系统尚未出库"))
     elif hold := channel_hold(draft):
         work.hold(hold)
     elif work.held_by(HoldKind.CHANNEL):
@@ -275,7 +276,7 @@ def follow_up(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
     _end_tasks(works, actor=actor, now=now)
     stopped: dict[int, str] = {}
     for work in works:
-        if work.status is not S.ROUTED:
+        if work.status is not S.ROUTED and not work.is_parted:
             continue
         if "receiver_sealed" in work.changes:
             fulfillment.void_labels(work.id, now=now)
@@ -283,7 +284,7 @@ def follow_up(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:
             stopped[work.id] = stopping[0].words
     if stopped:
         fulfillment.stop_many(stopped, by=actor.name, now=now, final=False)
-    cancel.finish([w for w in works if w.status is S.CANCELED and w.passed], actor=actor, now=now)
+    cancel.finish([w for w in works if w.ends], actor=actor, now=now)
 
 
 def _end_tasks(works: Sequence[Work], *, actor: Actor, now: datetime) -> None:

@@ -48,14 +48,12 @@ def ship_virtual(order_id: int, *, user: AbstractBaseUser, actor: Actor) -> None
     if ParcelLine.objects.filter(parcel__in=waiting, sku__weight_grams__gt=0).exists():
         raise InvalidInput(what="订单里有需要寄送的货品，不能无物流发货")
     now = clock_now()
-    for place, parcel in enumerate(waiting, 1):
-        _hand_over(order, parcel, is_last=place == len(waiting), actor=actor, now=now)
+    for parcel in waiting:
+        _hand_over(order, parcel, actor=actor, now=now)
     announce("orders", order_id=order.pk)
 
 
-def _hand_over(
-    order: SalesOrder, parcel: Parcel, *, is_last: bool, actor: Actor, now: datetime
-) -> None:
+def _hand_over(order: SalesOrder, parcel: Parcel, *, actor: Actor, now: datetime) -> None:
     reservations = list(parcel.parcel_lines.values_list("reservation_id", flat=True))
     inventory.consume(reservations, order_id=order.pk, reason="ship", actor=actor, now=now)
     parcel.state, parcel.shipped_at = Parcel.State.SHIPPED, now
@@ -64,8 +62,11 @@ def _hand_over(
     StageTask.objects.filter(parcel=parcel, state=StageTask.State.OPEN).update(
         state=StageTask.State.DONE, done_at=now, done_by=actor.name[:150]
     )
+    is_last = stages.leaves_last(order, parcel)
     note(
         order, Action.PARCEL_SHIPPED, {"parcel": parcel.number}, actor=actor,
         to=OrderStatus.SHIPPED if is_last else None,
     )  # fmt: skip
-    telling.shipped(order, parcel, carrier=VIRTUAL_CARRIER, tracking_number="", now=now)
+    telling.shipped(
+        order, parcel, carrier=VIRTUAL_CARRIER, tracking_number="", is_last=is_last, now=now
+    )

@@ -46,6 +46,7 @@ def _ship_notice(message: OutboundMessage) -> ShipNotice:
         shipped_at=datetime.fromisoformat(told["shipped_at"]),
         lines=lines,
         others=tuple(told.get("others", ())),
+        is_last=told.get("last", False),
     )
 
 

@@ -21,7 +21,7 @@ from ordercenter.core.actor import Actor
 from ordercenter.core.bulk import array_text, copy_rows, dumps, next_ids, update_rows
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft
 from ordercenter.orders.models import OrderEvidence, OrderHold, OrderLine, SalesOrder
-from ordercenter.orders.states import NEXT, Disposition, HoldKind, OrderStatus
+from ordercenter.orders.states import NEXT, Disposition, HoldKind, Leaves, OrderStatus
 from ordercenter.pipeline.interception import gates
 from risk.contracts import Judgement
 
@@ -45,6 +45,7 @@ class Line:
     is_gift: bool
     gift_strategy: str = ""
     is_dropped: bool = False
+    leaves: str = Leaves.WHOLE.value
     refund_state: str = "none"
     bundle_line_id: int | None = None
     sku_id: int | None = None
@@ -54,7 +55,7 @@ class Line:
     mapped_now: bool = False
     priced_now: bool = False
     dropped_now: bool = False
-    """Whether ``is_dropped`` or ``gift_strategy`` is to be written."""
+    """Whether ``is_dropped``, ``gift_strategy`` or ``leaves`` is to be written."""
     retold_now: bool = False
     """Whether quantity, money and the channel's id of the line are to be written."""
 
@@ -173,8 +174,12 @@ class Work:
     """(the channel's line or "", money) given back of an order that comes in."""
     prefers: int | None = None
     """The virtual warehouse a rule wants tried first."""
-    source_id: int | None = None
-    """The virtual warehouse that holds its stock."""
+    source_ids: tuple[int, ...] = ()
+    """The virtual warehouses that hold its stock; several where it leaves in parts."""
+    fills_rest: bool = False
+    """What it sends later is tried again, beside what it holds."""
+    ends: bool = False
+    """It is over: canceled, or what had not left of it is."""
     may_wait: bool = False
     """Somebody decided that it waits for goods to come, whatever its shop's rule says."""
     left: dict[int, int] = field(default_factory=dict)
@@ -204,6 +209,15 @@ class Work:
             self.move(S.CLEARED)
         if self.status in {S.CLEARED, S.RESERVED}:
             self.move(S.MAPPED)
+        self.part(self.to_send, Leaves.WHOLE)
+
+    def part(self, lines: Iterable[Line], leaves: Leaves) -> None:
+        """Say when these lines leave."""
+        for line in lines:
+            if line.leaves != leaves:
+                self.changes[f"leaves {line.line_no}"] = [line.leaves, leaves.value]
+                line.leaves, line.dropped_now = leaves.value, True
+                self.row_changed = True
 
     def hold(self, draft: HoldDraft) -> None:
         """Open a hold unless the same reason stands already."""
@@ -280,6 +294,36 @@ class Work:
         """The lines that are things to be shipped: SKUs and parts of bundles, none dropped."""
         return [ln for ln in self.lines if ln.sku_id is not None and not ln.is_dropped]
 
+    @property
+    def to_send(self) -> list[Line]:
+        """Of its goods, what has not left."""
+        return [ln for ln in self.goods if ln.leaves != Leaves.GONE]
+
+    @property
+    def to_hold(self) -> list[Line]:
+        """Of its goods, what goes with the next parcel."""
+        return [ln for ln in self.to_send if ln.leaves != Leaves.LATER]
+
+    @property
+    def rest(self) -> list[Line]:
+        """Of its goods, what is sent later, once there is stock for it."""
+        return [ln for ln in self.goods if ln.leaves == Leaves.LATER]
+
+    @property
+    def is_parted(self) -> bool:
+        """Whether it leaves, or has begun to leave, in parts."""
+        return any(ln.leaves for ln in self.goods)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether a part of it is on its way."""
+        return any(ln.leaves == Leaves.GONE for ln in self.lines)
+
+    @property
+    def source_id(self) -> int | None:
+        """The virtual warehouse that holds its stock; the first of several."""
+        return self.source_ids[0] if self.source_ids else None
+
 
 _ORDER_FIELDS: Final = (
     "id", "shop_id", "channel_number", "number", "status", "version", "channel_status",
@@ -291,7 +335,7 @@ _ORDER_FIELDS: Final = (
 _LINE_FIELDS: Final = (
     "id", "order_id", "line_no", "bundle_line_id", "channel_line_id", "platform_sku_id",
     "outer_code", "title", "sku_id", "bundle_id", "listing_version", "quantity", "unit_price",
-    "amount", "is_gift", "gift_strategy", "is_dropped", "refund_state",
+    "amount", "is_gift", "gift_strategy", "is_dropped", "leaves", "refund_state",
 )  # fmt: skip
 _UPDATED: Final = (
     ("id", "bigint"), ("status", "text"), ("version", "int"), ("channel_status", "text"),
@@ -341,13 +385,14 @@ def load(order_ids: Collection[int], *, lock: bool = True) -> list[Work]:
             shingles = tuple(told) if told else None
             by_id[order_id].evidence = Evidence(buyer, device, phone, address, ip, shingles)
         cursor.execute(
-            "SELECT r.order_id, min(l.virtual_warehouse_id) FROM inventory_reservation r "
+            "SELECT r.order_id, array_agg(DISTINCT l.virtual_warehouse_id) "
+            "FROM inventory_reservation r "
             "JOIN inventory_stocklevel l ON l.id = r.level_id "
             "WHERE r.order_id = ANY(%s) AND r.state = 'active' GROUP BY r.order_id",
             [list(by_id)],
         )
-        for order_id, source in cursor.fetchall():
-            by_id[order_id].source_id = source
+        for order_id, sources in cursor.fetchall():
+            by_id[order_id].source_ids = tuple(sources)
     return works
 
 
@@ -468,9 +513,10 @@ def _write_lines(works: Sequence[Work]) -> None:
     dropped = [ln for w in works for ln in w.lines if ln.dropped_now and not ln.fresh]
     update_rows(
         "orders_orderline",
-        [("id", "bigint"), ("is_dropped", "boolean"), ("gift_strategy", "text")],
-        [(ln.id, ln.is_dropped, ln.gift_strategy) for ln in dropped],
-    )
+        [("id", "bigint"), ("is_dropped", "boolean"), ("gift_strategy", "text"),
+         ("leaves", "text")],
+        [(ln.id, ln.is_dropped, ln.gift_strategy, ln.leaves) for ln in dropped],
+    )  # fmt: skip
 
 
 def _open_holds(works: Iterable[Work], *, actor: Actor, now: datetime) -> None:

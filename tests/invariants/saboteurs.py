@@ -334,6 +334,25 @@ def nobody_signs_for_a_promise(world: World) -> Named:
         return "stock_movement", cursor.fetchone()[0]
 
 
+def what_waits_holds_stock(world: World) -> Named:
+    return _leaves(world.routed, "later")
+
+
+def a_line_is_gone_that_lies_here(world: World) -> Named:
+    return _leaves(world.routed, "gone")
+
+
+def a_part_waits_of_an_order_that_is_over(world: World) -> Named:
+    return _leaves(world.shipped, "later")
+
+
+def _leaves(order: SalesOrder, when: str) -> Named:
+    line = order.lines.filter(sku__isnull=False).first()
+    assert line is not None
+    sql("UPDATE orders_orderline SET leaves = %s WHERE id = %s", when, line.pk)
+    return ("order_line", line.pk)
+
+
 def half_a_set_is_promised(world: World) -> Named:
     order = world.set_expired
     part = order.lines.filter(bundle_line__isnull=False).order_by("pk").first()
@@ -819,6 +838,9 @@ SABOTEURS: Final = (
     Saboteur("S10", a_promise_names_another_order),
     Saboteur("S10", nobody_signs_for_a_promise, through=[MOVEMENTS]),
     Saboteur("S11", half_a_set_is_promised),
+    Saboteur("S15", what_waits_holds_stock),
+    Saboteur("S15", a_line_is_gone_that_lies_here),
+    Saboteur("S15", a_part_waits_of_an_order_that_is_over),
     Saboteur("S13", units_are_locked_for_nobody),
     Saboteur("S13", a_slice_forgets_what_it_sold),
     Saboteur("S14", units_are_taken_back_for_an_order_that_holds_none),

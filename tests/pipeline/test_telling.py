@@ -137,7 +137,9 @@ def test_a_second_parcel_names_its_lines_and_the_one_before(
     order.refresh_from_db()
     assert order.status == "routed"
     waybill = WaybillFactory.create(parcel=second, state="live", number="SF2", carrier="sf")
-    telling.shipped(order, second, carrier="sf", tracking_number=waybill.number, now=clock_now())
+    telling.shipped(
+        order, second, carrier="sf", tracking_number=waybill.number, is_last=True, now=clock_now()
+    )
     one, two = (said(message) for message in queued("ship"))
     ids = [told.lines[0].channel_line_id, told.lines[1].channel_line_id]
     assert set(one.lines) == {ShipLine(ids[0], 1), ShipLine(ids[1], 1)}
@@ -163,7 +165,9 @@ def test_a_set_in_two_parcels_is_named_on_both(
     lamps = order.parcels.get().parcel_lines.get(sku__code="LAMP")
     second = part_of(order, (lamps.pk, 3))
     ship_one(order.parcels.exclude(pk=second.pk).get(), boss)
-    telling.shipped(order, second, carrier="sf", tracking_number="SF2", now=clock_now())
+    telling.shipped(
+        order, second, carrier="sf", tracking_number="SF2", is_last=True, now=clock_now()
+    )
     one, two = (said(message) for message in queued("ship"))
     pk = told.lines[0].channel_line_id
     assert one.lines == two.lines == (ShipLine(pk, 2),)
@@ -176,7 +180,9 @@ def test_a_parcel_of_gifts_the_platform_does_not_know_is_no_whole_order(
     OrderLine.objects.filter(order=order, sku__code="TOWEL").update(channel_line_id="")
     towel = order.parcels.get().parcel_lines.get(sku__code="TOWEL")
     second = part_of(order, (towel.pk, 1))
-    telling.shipped(order, second, carrier="sf", tracking_number="SF2", now=clock_now())
+    telling.shipped(
+        order, second, carrier="sf", tracking_number="SF2", is_last=False, now=clock_now()
+    )
     assert not StageTask.objects.filter(order=order, stage="notify").exists()
     sending.send_out()
     (message,) = queued("ship")

@@ -44,8 +44,7 @@ class MiniProgramConnector(WeChatLine, CrmConnector):
         """Tell WeChat of the parcel, by the merchant number and our order number.
 
         The option ``mchid`` names the merchant. WeChat does not know our lines: a parcel that
-        holds every piece, or is the last of an order told whole, ends the shipping; any other
-        leaves the order open.
+        holds every piece, or is the last one, ends the shipping; any other leaves the order open.
         """
         parcel: dict[str, Any] = {"item_desc": f"订单 {notice.channel_number}"}
         mode: dict[str, Any] = {"delivery_mode": 1, "logistics_type": _VIRTUAL}
@@ -56,7 +55,7 @@ class MiniProgramConnector(WeChatLine, CrmConnector):
         if notice.carrier == _NEEDS_CONTACT:
             parcel |= _contact(self._receiver(notice.channel_number))
         if notice.others or (notice.lines and not self._is_whole(notice)):
-            mode |= {"delivery_mode": 2, "is_all_delivered": not notice.lines}
+            mode |= {"delivery_mode": 2, "is_all_delivered": notice.is_last or not notice.lines}
         body = self._shipping_info(notice, parcel) | mode
         try:
             self.post(UPLOAD, body, writes=True)

@@ -19,7 +19,7 @@ def stop(works: Sequence[Work], gates: Sequence[Gate]) -> None:
     """
     if not gates:
         return
-    standing = [work for work in works if work.status in OPEN]
+    standing = [work for work in works if work.status in OPEN and not work.ends]
     carriers = carriers_of([work.id for work in standing], gates)
     for work in standing:
         mine = carriers.get(work.id, (fulfillment.CARRIER,))
@@ -41,7 +41,7 @@ def stop_parcels(works: Sequence[Work], gates: Sequence[Gate], *, by: str, now: 
     """Mark the parcels of the orders that were stopped in this pass. After they are written."""
     stopped: dict[int, list[int]] = defaultdict(list)
     for work in works:
-        if work.status is OrderStatus.ROUTED:
+        if work.status is OrderStatus.ROUTED or work.is_parted:
             for draft in work.opening.values():
                 if draft.interception_id is not None:
                     stopped[draft.interception_id].append(work.id)

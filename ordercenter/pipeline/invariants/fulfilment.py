@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ordercenter.core.policy import ALLOWED, Can, Role
 from ordercenter.orders.states import NEXT, SELF_CLEARING
+from ordercenter.pipeline import telling
 from ordercenter.pipeline.invariants.shape import Invariant, Look, Row
 
 PATIENCE: Final = timedelta(minutes=10)
@@ -63,6 +64,7 @@ R2: Final = """
       ON r.object_type = 'order' AND r.object_id = h.order_id AND r.version = h.closed_version
     WHERE h.released_at IS NOT NULL AND NOT h.kind = ANY(%(by_fact)s)
       AND (r.change -> 'status' ->> -1) IS DISTINCT FROM 'canceled'
+      AND NOT (r.action = 'order_canceled' AND r.change -> 'status' ->> -1 = 'routed')
       AND NOT (h.kind = 'incomplete' AND h.code = 'receiver'
                AND r.actor_kind IS DISTINCT FROM 'person')
       AND NOT (h.kind = 'address_change' AND starts_with(h.code, 'asked')
@@ -218,6 +220,13 @@ R10: Final = """
     WHERE p.shipped_at IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM channels_sync_outboundmessage m WHERE m.order_id = p.order_id
           AND m.kind = 'ship' AND starts_with(m.key, 'ship:' || p.number || ':'))
+      -- Some platforms hear of all parcels of an order when the last one leaves.
+      AND NOT (s.channel = ANY(%(at_the_end)s) AND (
+        o.status NOT IN ('shipped', 'signed') OR EXISTS (
+        SELECT 1 FROM channels_sync_outboundmessage m
+        JOIN fulfillment_waybill w ON w.parcel_id = p.id AND w.number <> ''
+          AND m.payload -> 'others' ? w.number
+        WHERE m.order_id = p.order_id AND m.kind = 'ship')))
 """
 
 
@@ -318,5 +327,10 @@ INVARIANTS: Final = (
         R8,
         params={"judged": JUDGED},
     ),
-    Invariant("R10", _("每个发出的包裹都有发货回传"), R10),
+    Invariant(
+        "R10",
+        _("每个发出的包裹都有发货回传（整单回传的平台：最后一个包裹发出之后）"),
+        R10,
+        params={"at_the_end": sorted(telling.AT_THE_END)},
+    ),
 )

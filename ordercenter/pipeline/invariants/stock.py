@@ -201,6 +201,7 @@ S6: Final = f"""
     JOIN orders_orderline l ON l.order_id = o.id AND l.sku_id IS NOT NULL AND NOT l.is_dropped
     LEFT JOIN ({COVERED}) c ON c.line_id = l.id
     WHERE o.status IN ('reserved', 'cleared', 'routed') AND coalesce(c.held, 0) < l.quantity
+          AND l.leaves <> 'later'
        OR o.status IN ('shipped', 'signed') AND coalesce(c.consumed, 0) < l.quantity
 """  # noqa: S608 - own constant text
 
@@ -233,8 +234,38 @@ S8: Final = f"""
     LEFT JOIN ({COVERED}) c ON c.line_id = l.id
     WHERE o.paid_at IS NOT NULL AND o.status IN ('mapped', 'reserved', 'cleared', 'routed')
       AND coalesce(c.held, 0) < l.quantity
+      AND NOT (l.leaves = 'later' AND o.status <> 'mapped')
       AND NOT EXISTS (SELECT 1 FROM orders_orderhold h WHERE h.order_id = o.id
                       AND h.released_at IS NULL AND h.kind IN ('shortage', 'unmapped', 'fault'))
+"""  # noqa: S608 - own constant text
+
+# What leaves in parts: what waits holds nothing, what has left has left, and both are told of
+# orders only that are still under way.
+S15: Final = f"""
+    SELECT '待补发的订单行却占着库存' AS why, 'order_line' AS kind, l.id,
+           jsonb_build_object('order', l.order_id, 'held', c.held) AS facts
+    FROM orders_orderline l JOIN ({COVERED}) c ON c.line_id = l.id
+    WHERE l.leaves = 'later' AND NOT l.is_dropped AND c.held > 0
+    UNION ALL
+    SELECT '待补发的订单行所在的订单没有在途', 'order_line', l.id,
+           jsonb_build_object('order', l.order_id, 'status', o.status)
+    FROM orders_orderline l JOIN orders_salesorder o ON o.id = l.order_id
+    WHERE l.leaves = 'later' AND NOT l.is_dropped
+      AND (o.status NOT IN ('reserved', 'cleared', 'routed', 'canceled') OR o.paid_at IS NULL)
+    UNION ALL
+    SELECT '标为已发出的订单行没有全部出库', 'order_line', l.id,
+           jsonb_build_object('order', l.order_id, 'quantity', l.quantity,
+                              'consumed', coalesce(c.consumed, 0))
+    FROM orders_orderline l LEFT JOIN ({COVERED}) c ON c.line_id = l.id
+    WHERE l.leaves = 'gone' AND coalesce(c.consumed, 0) <> l.quantity
+    UNION ALL
+    SELECT '已随包裹发出，订单还在途，却没有标为已发出', 'order_line', l.id,
+           jsonb_build_object('order', l.order_id, 'status', o.status)
+    FROM orders_salesorder o
+    JOIN fulfillment_parcel p ON p.order_id = o.id AND p.state IN ('shipped', 'signed')
+    JOIN fulfillment_parcelline pl ON pl.parcel_id = p.id
+    JOIN orders_orderline l ON l.id = pl.line_id AND l.leaves <> 'gone'
+    WHERE o.status IN ('received', 'mapped', 'reserved', 'cleared', 'routed')
 """  # noqa: S608 - own constant text
 
 S9: Final = """
@@ -299,4 +330,5 @@ INVARIANTS: Final = (
         params={"actors": [kind.value for kind in ActorKind]},
     ),
     Invariant("S11", _("组合装整套占用，或完全不占"), S11),
+    Invariant("S15", _("分批发货：待补发的不占库存且订单在途，已发出的确已出库，不会再发"), S15),
 )
