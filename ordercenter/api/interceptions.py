@@ -37,7 +37,7 @@ from ordercenter.pipeline.interception.preview import preview
 
 LONGEST_KEY: Final = 80
 MOST: Final = 100
-FIELDS: Final = frozenset({"text", "condition", "reason", "ends_at", "dry_run"})
+FIELDS: Final = frozenset({"text", "condition", "reason", "begins_at", "ends_at", "dry_run"})
 
 
 class _Door(APIView):
@@ -67,7 +67,8 @@ def _facts(row: Interception, figures: tracking.Figures) -> dict[str, Any]:
     return {
         "id": str(row.pk), "state": row.state, "text": row.text, "words": row.words,
         "condition": row.condition, "reason": row.reason, "source": row.source,
-        "asked_at": row.asked_at, "started_at": row.started_at, "ends_at": row.ends_at,
+        "asked_at": row.asked_at, "begins_at": row.begins_at, "started_at": row.started_at,
+        "ends_at": row.ends_at,
         "held_at": row.held_at, "ended_at": row.ended_at, "end_reason": row.end_reason,
         "end_asked": bool(row.end_asked_by),
         "orders_held": figures.held, "orders_freed": figures.free,
@@ -94,19 +95,22 @@ class InterceptionList(_Door):
         told = _told(request)
         text = str(told.get("text") or "")
         if "condition" in told:
-            condition, words, ends_at = _condition(told)
+            condition, words = _condition(told)
+            begins_at, ends_at = _moment(told, "begins_at"), _moment(told, "ends_at")
         else:
             read = read_command(text, now=now)
             if not isinstance(read, Command) or read.kind is not Kind.STOP:
                 return _not_one_command(read)
-            condition, words, ends_at = Condition.read(read.condition), read.words, read.ends_at
+            condition, words = Condition.read(read.condition), read.words
+            begins_at, ends_at = read.begins_at, read.ends_at
         seen = preview(condition.stored(), ends_at=ends_at, now=now).stored()
         if told.get("dry_run") is True:
-            facts = {"words": words, "condition": condition.stored(), "ends_at": ends_at}
-            return Response({**facts, "preview": seen})
+            facts = {"words": words, "condition": condition.stored()}
+            return Response({**facts, "begins_at": begins_at, "ends_at": ends_at, "preview": seen})
         wish = acts.Wish(
             text=text or words, condition=condition, words=words,
-            reason=str(told.get("reason") or ""), ends_at=ends_at, preview=seen,
+            reason=str(told.get("reason") or ""), begins_at=begins_at, ends_at=ends_at,
+            preview=seen,
             source=Interception.Source.API, source_key=_key(request),
         )  # fmt: skip
         before = Interception.objects.filter(source=wish.source, source_key=wish.source_key)
@@ -123,20 +127,21 @@ def _told(request: Request) -> dict[str, Any]:
         raise InvalidInput(what=f"报文应是一个对象，字段只能是 {'、'.join(sorted(FIELDS))}")
     if ("text" in told) == ("condition" in told):
         raise InvalidInput(what="text 与 condition 请给且只给一个")
-    if "text" in told and "ends_at" in told:
-        raise InvalidInput(what="用 text 时，到期时间请写在指令里")
+    if "text" in told and ("begins_at" in told or "ends_at" in told):
+        raise InvalidInput(what="用 text 时，开始与到期时间请写在指令里")
     return told
 
 
-def _condition(told: dict[str, Any]) -> tuple[Condition, str, datetime | None]:
+def _condition(told: dict[str, Any]) -> tuple[Condition, str]:
     if not isinstance(told["condition"], dict):
         raise InvalidInput(what="condition 应是一个对象")
     condition = Condition.read(told["condition"])
     words = words_of(condition.stored(), vocabulary().label)
-    return condition, words, _moment(told.get("ends_at"))
+    return condition, words
 
 
-def _moment(value: Any) -> datetime | None:
+def _moment(told: dict[str, Any], name: str) -> datetime | None:
+    value = told.get(name)
     if value is None:
         return None
     try:
@@ -144,7 +149,7 @@ def _moment(value: Any) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None:
-        raise InvalidInput(what="ends_at 不是有效的时间，例如 2026-11-23T08:00:00+08:00")
+        raise InvalidInput(what=f"{name} 不是有效的时间，例如 2026-11-23T08:00:00+08:00")
     return moment if moment.tzinfo else moment.replace(tzinfo=SHANGHAI)
 
 

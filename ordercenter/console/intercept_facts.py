@@ -20,13 +20,14 @@ from ordercenter.pipeline.interception.commands import (
     NotUnderstood,
     Parsed,
     shown,
+    shown_start,
 )
 from ordercenter.pipeline.interception.lookup import Meant, meant_by, read_command
 from ordercenter.pipeline.interception.preview import Preview, preview
 from ordercenter.pipeline.interception.tracking import Figures
 
 State = Interception.State
-OPEN_STATES: Final = (State.ASKED, State.ACTIVE)
+OPEN_STATES: Final = (State.ASKED, State.PLANNED, State.ACTIVE)
 A_PAGE: Final = 50
 MOST_PAGES: Final = 200
 HISTORY: Final = 30
@@ -51,6 +52,7 @@ class Read:
             return False
         return (
             self.command.is_all
+            or self.command.begins_at is not None
             or self.preview.count > self.policy.most_orders
             or sum((part.value for part in self.preview.money), Decimal(0)) > self.policy.most_value
         )
@@ -88,6 +90,11 @@ class Row:
     @property
     def until(self) -> str:
         return shown(self.it.ends_at) if self.it.ends_at else ""
+
+    @property
+    def since(self) -> str:
+        """When it is to start, where that was said."""
+        return shown_start(self.it.begins_at) if self.it.begins_at else ""
 
     @property
     def met(self) -> int:
@@ -140,6 +147,8 @@ def may(user: AnyUser, one: Interception) -> list[str]:
     own = one.asked_by == f"{ActorKind.PERSON}:{user.pk}"
     if one.state == State.ASKED:
         return ["refuse"] if own else ["approve", "refuse"]
+    if one.state == State.PLANNED:
+        return ["refuse"]
     if one.state != State.ACTIVE:
         return []
     if allows(user, Can.END_INTERCEPT):
@@ -165,6 +174,11 @@ def running() -> QuerySet[Interception]:
 
 def asked() -> QuerySet[Interception]:
     return Interception.objects.filter(state=State.ASKED).order_by("asked_at", "pk")
+
+
+def planned() -> QuerySet[Interception]:
+    """What is agreed on and still to start, the next first."""
+    return Interception.objects.filter(state=State.PLANNED).order_by("begins_at", "pk")
 
 
 def over() -> QuerySet[Interception]:

@@ -147,6 +147,7 @@ def act(request: HttpRequest, pk: int) -> HttpResponse:
 def _said(it: Interception) -> str:
     words = {
         Interception.State.ACTIVE: _("已生效：%(words)s"),
+        Interception.State.PLANNED: _("已确认，到时开始：%(words)s"),
         Interception.State.REFUSED: _("已驳回：%(words)s"),
         Interception.State.LIFTED: _("已解除，只恢复本条拦截挂起的订单：%(words)s"),
         Interception.State.EXPIRED: _("已到期：%(words)s"),

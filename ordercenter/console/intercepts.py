@@ -36,6 +36,7 @@ DRIFT: Final = 20
 """Orders by which the count may have changed since; above a tenth of it, it is asked again."""
 EXAMPLES: Final = (
     "江苏省暂停发货 到明早8点 顺丰除外",
+    "明天0点起江苏停发 到后天8点",
     "SKU JZ-1001 全部拦截",
     "抖音店暂停打单 3小时",
     "解除江苏",
@@ -68,6 +69,7 @@ def _running(request: HttpRequest) -> dict[str, Any]:
         "sees": allows(user, Can.VIEW_ORDERS),
         "running": facts.rows(user, list(facts.running()[: facts.A_PAGE])),
         "asked": facts.rows(user, list(facts.asked()[: facts.A_PAGE])),
+        "planned": facts.rows(user, list(facts.planned()[: facts.A_PAGE])),
         "fragment": fragment_of(request),
         "quick": QUICK,
         "longest_reason": LONGEST,
@@ -116,6 +118,7 @@ def _sign(request: HttpRequest, read: facts.Read) -> str:
         "user": me(request).pk, "text": read.text, "once": uuid4().hex,
         "condition": read.command.condition, "words": read.command.words,
         "ends_at": read.command.ends_at.isoformat() if read.command.ends_at else "",
+        "begins_at": read.command.begins_at.isoformat() if read.command.begins_at else "",
         "count": read.preview.count, "preview": read.preview.stored(),
     }  # fmt: skip
     return signing.dumps(told, salt=SALT, compress=True)
@@ -170,6 +173,7 @@ def _wish(request: HttpRequest, told: Mapping[str, Any]) -> acts.Wish:
         text=told["text"], condition=condition, words=told["words"],
         reason=checked_reason(request.POST.get("reason", "")),
         ends_at=datetime.fromisoformat(told["ends_at"]) if told["ends_at"] else None,
+        begins_at=datetime.fromisoformat(told["begins_at"]) if told["begins_at"] else None,
         preview=told["preview"], source_key=f"{told['user']}:{told['once']}",
     )  # fmt: skip
 

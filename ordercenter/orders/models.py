@@ -212,6 +212,7 @@ class Interception(models.Model):
 
     class State(models.TextChoices):
         ASKED = "asked", _("待第二人确认")
+        PLANNED = "planned", _("待开始")
         ACTIVE = "active", _("拦截中")
         LIFTED = "lifted", _("已解除")
         EXPIRED = "expired", _("已到期")
@@ -235,6 +236,8 @@ class Interception(models.Model):
     asked_by = models.CharField(_("发起人"), max_length=64)
     asked_at = models.DateTimeField(_("发起时间"))
     approved_by = models.CharField(_("确认人"), max_length=64, default="")
+    begins_at = models.DateTimeField(_("预约开始"), null=True, blank=True)
+    """Before this moment it stops nothing; null: as soon as nobody else has to agree."""
     started_at = models.DateTimeField(_("生效时间"), null=True)
     ends_at = models.DateTimeField(_("到期时间"), null=True)
     held_at = models.DateTimeField(_("全部挂起时间"), null=True)
@@ -262,7 +265,10 @@ class Interception(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["id"], name="interception_gate", condition=Q(state="active"))
+            models.Index(fields=["id"], name="interception_gate", condition=Q(state="active")),
+            models.Index(
+                fields=["begins_at"], name="interception_planned", condition=Q(state="planned")
+            ),
         ]
 
     def __str__(self) -> str:

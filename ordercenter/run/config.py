@@ -14,7 +14,7 @@ from ordercenter.run.database import NotReady
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent.parent
 MANAGE: Final = (sys.executable, str(BASE_DIR / "manage.py"))
-REST: Final = ("sending", "outward", "stock", "backfill", "housekeeping")
+REST: Final = ("sending", "gates", "outward", "stock", "backfill", "housekeeping")
 """What runs beside the intake, in a process of its own: threads of one would share one core."""
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
 

@@ -84,7 +84,7 @@ def test_above_the_limit_it_waits_for_a_second_person(seller: Seller, api: Clien
         ({**TEXT, "condition": {"all": True}}, "invalid_input"),
         ({"reason": "没有说拦什么"}, "invalid_input"),
         ({**TEXT, "surprise": 1}, "invalid_input"),
-        ({"condition": {"carriers": ["sf"]}, "reason": TEXT["reason"]}, "invalid_input"),
+        ({"condition": {"not_carriers": ["sf"]}, "reason": TEXT["reason"]}, "invalid_input"),
         ({"condition": {}, "reason": TEXT["reason"]}, "invalid_input"),
         (
             {"condition": {"skus": ["A"]}, "ends_at": "soon", "reason": "五个字以上"},

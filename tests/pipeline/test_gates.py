@@ -76,9 +76,10 @@ def some_condition(dice: random.Random) -> dict[str, Any]:
         "places": some(PLACES), "skus": some([*SKUS, "GONE"]), "shops": some([*SHOPS, "S9"]),
         "channels": some(CHANNELS), "not_places": some(PLACES), "not_skus": some(SKUS),
         "not_shops": some(SHOPS), "not_channels": some(CHANNELS),
-        "not_carriers": some(["sf", "zto"]),
+        "carriers": some(["sf", "zto"]), "not_carriers": some(["sf", "zto"]),
     }  # fmt: skip
-    has_any = any(condition[key] for key in ("places", "skus", "shops", "channels"))
+    named = ("places", "skus", "shops", "channels", "carriers")
+    has_any = any(condition[key] for key in named)
     return {**condition, "all": not has_any}
 
 
@@ -163,7 +164,8 @@ def test_a_condition_that_says_nothing_or_nonsense_is_refused(condition: dict[st
 def test_a_condition_is_stored_as_it_is_read() -> None:
     stored = Condition.read({"places": [["江苏省", "", ""]], "not_carriers": ["sf"]}).stored()
     assert stored == {
-        "places": [["江苏省", "", ""]], "skus": [], "shops": [], "channels": [], "not_places": [],
-        "not_skus": [], "not_shops": [], "not_channels": [], "not_carriers": ["sf"], "all": False,
+        "places": [["江苏省", "", ""]], "skus": [], "shops": [], "channels": [], "carriers": [],
+        "not_places": [], "not_skus": [], "not_shops": [], "not_channels": [],
+        "not_carriers": ["sf"], "all": False,
     }  # fmt: skip
     assert Condition.read(stored).stored() == stored

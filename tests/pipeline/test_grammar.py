@@ -151,6 +151,27 @@ SENTENCES: dict[str, dict[str, Any]] = {
     "江苏停发到今晚2点": stops(JIANGSU, until=at("11-23 02:00")),
     "江苏停发到20点": stops(JIANGSU, until=at("11-22 20:00")),
     "江苏 8点到18点停发": stops(JIANGSU, until=at("11-22 18:00")),
+    # from when
+    "明天0点起江苏停发 到后天8点": stops(
+        JIANGSU, since=at("11-23 00:00"), until=at("11-24 08:00")
+    ),
+    "从明天0点到后天8点江苏停发": stops(JIANGSU, since=at("11-23 00:00"), until=at("11-24 08:00")),
+    "江苏停发 今晚8点到明早8点": stops(JIANGSU, since=at("11-22 20:00"), until=at("11-23 08:00")),
+    "明天起江苏停发": stops(JIANGSU, since=at("11-23 00:00")),
+    "江苏明天开始停发": stops(JIANGSU, since=at("11-23 00:00")),
+    "从明早8点江苏停发": stops(JIANGSU, since=at("11-23 08:00")),
+    "江苏3小时后停发": stops(JIANGSU, since=at("11-22 18:40")),
+    "明天0点起江苏停发3天": stops(JIANGSU, since=at("11-23 00:00"), until=at("11-26 00:00")),
+    "11月25日18点起江苏停发 到26日18点": stops(
+        JIANGSU, since=at("11-25 18:00"), until=at("11-26 18:00")
+    ),
+    "今天起江苏停发": stops(JIANGSU),
+    "从今天起江苏停发 到明早8点": stops(JIANGSU, until=at("11-23 08:00")),
+    # by whom it is carried
+    "顺丰停发": stops(carriers=["sf"]),
+    "仅京东快递停发": stops(carriers=["jdl"]),
+    "江苏顺丰停发": stops(JIANGSU, carriers=["sf"]),
+    "江苏停发，只停顺丰": stops(JIANGSU, carriers=["sf"]),
     # why
     "台风 浙江温州 台州暂停发货 到后天中午": stops(
         ["浙江省", "温州市", ""], ["浙江省", "台州市", ""], until=at("11-24 12:00"), why="台风"
@@ -178,7 +199,12 @@ def test_a_sentence_of_the_trade_is_understood(text: str) -> None:
     found = said(text)
     assert isinstance(found, Command), found
     told = {key: value for key, value in found.condition.items() if value}
-    extra = {"until": found.ends_at, "why": found.reason, "number": found.number}
+    extra = {
+        "since": found.begins_at,
+        "until": found.ends_at,
+        "why": found.reason,
+        "number": found.number,
+    }
     told |= {key: value for key, value in extra.items() if value}
     assert {"kind": found.kind, **told} == SENTENCES[text]
 
@@ -194,11 +220,14 @@ QUESTIONS: dict[str, list[str]] = {
     "浙讲省停发": ["地区 浙江省"],
     "江苏停发到8点": ["到 11月22日 20:00", "到 11月23日 08:00"],
     "江苏停发到明天": ["到 11月22日 24:00", "到 11月23日 24:00"],
-    "江苏停发 今晚8点到明早8点": ["现在开始，到 11月23日 08:00", "现在开始，不设到期"],
-    "明早8点江苏停发": ["现在开始，到 11月23日 08:00", "现在开始，不设到期"],
-    "江苏3小时后停发": ["现在开始，到 11月22日 18:40", "现在开始，不设到期"],
+    "明早8点江苏停发": [
+        "现在开始，到 11月23日 08:00",
+        "从 11月23日 08:00 开始",
+        "现在开始，不设到期",
+    ],
+    "8点起江苏停发": ["从 11月22日 20:00 开始", "从 11月23日 08:00 开始"],
+    "江苏停发 明天0点到8点": ["到 11月23日 08:00", "到 11月23日 20:00"],
     "江苏": ["暂停发货", "解除拦截", "查订单"],
-    "江苏顺丰停发": ["顺丰除外"],
 }
 
 
@@ -235,7 +264,18 @@ def test_the_answer_chosen_is_what_is_stopped() -> None:
         ("江苏停发到今天8点", ["暂停发货", "江苏省"], ("到今天8点",)),
         ("南京东路停发", ["暂停发货", "京东"], ("南", "路")),
         ("ZZZZ-999999停发", ["暂停发货"], ("ZZZZ-999999",)),
-        ("顺丰停发", ["暂停发货", "顺丰"], ()),
+        ("江苏停发 明晚起", ["暂停发货", "江苏省"], ("明晚起",)),
+        ("明天0点起解除江苏", ["解除拦截", "江苏省", "从 11月23日 00:00 开始"], ("明天0点起",)),
+        (
+            "后天起江苏停发到明早8点",
+            ["暂停发货", "江苏省", "从 11月24日 00:00 开始", "到 11月23日 08:00"],
+            ("到明早8点",),
+        ),
+        (
+            "明天0点起江苏停发 后天0点起",
+            ["暂停发货", "江苏省", "从 11月23日 00:00 开始", "从 11月24日 00:00 开始"],
+            ("后天0点起",),
+        ),
         ("江苏停发 浙江恢复", ["江苏省", "浙江省"], ()),
         ("停发 #12", ["暂停发货", "#12"], ("#12",)),
         ("#12", ["#12"], ("#12",)),
@@ -277,7 +317,7 @@ def test_words_never_outgrow_their_place() -> None:
 PIECES = st.sampled_from([
     "江苏", "浙江省", "吉林", "朝阳", "和", "、", "除", "除外", "外", "全部", "停发", "暂停发货",
     "解除", "恢复", "查", "抖音", "顺丰", "JZ-1001", "SKU", "类目", "沙发", "到", "明早", "8点",
-    "后天", "3小时",
+    "从", "起", "开始", "明天0点", "后天", "3小时",
     "后", "前", "今晚", "11月25日", "25号", "#", "12", "的", "因为", "台风", "店", "DY01", "旗舰店",
     "羊毛毯", "？", " ", "<b>", "'", ";", "%", "\\", "龘",
 ])  # fmt: skip
@@ -293,7 +333,10 @@ def test_any_text_is_answered_and_always_the_same(text: str) -> None:
         assert found.ends_at is None or found.ends_at > NOW
         if found.kind is Kind.STOP:
             says = {key for key, value in found.condition.items() if value}
-            assert says & {"places", "skus", "shops", "channels", "all"}
+            assert says & {"places", "skus", "shops", "channels", "carriers", "all"}
+            assert found.begins_at is None or found.begins_at > NOW
+            if found.begins_at and found.ends_at:
+                assert found.begins_at < found.ends_at
             assert 0 < len(found.words) <= 500
     elif isinstance(found, Choices):
         assert found.options

@@ -34,6 +34,7 @@ from ordercenter.pipeline.interception.gates import (
     stand_alone,
     where,
 )
+from ordercenter.pipeline.interception.moments import A_YEAR
 
 COMMAND: Final = "command"
 """What an actor of the command line begins with: ``command:root``."""
@@ -66,6 +67,8 @@ class Wish:
     """What was understood, in words everybody reads at the bench."""
     reason: str
     ends_at: datetime | None = None
+    begins_at: datetime | None = None
+    """When it is to start, if that is still to come (``planned``)."""
     preview: Mapping[str, Any] = field(default_factory=dict)
     """What the asker was shown; kept with it, and with the count and value of the moment."""
     source: Interception.Source = Source.PERSON
@@ -115,7 +118,8 @@ def ask(
     """Start an interception, or leave it for a second person above the limits.
 
     Everything counts as large as it is now, not as the preview was. ``propose`` leaves it for a
-    person in any case. Right: INTERCEPT; without a user only a feed
+    person in any case, and so does a beginning that is still to come: how many orders there will
+    be then, nobody can count now. Right: INTERCEPT; without a user only a feed
     and the command line may. A source key that was
     told before gives the interception it made then, as it is now.
 
@@ -128,17 +132,18 @@ def ask(
         return told
     size = size_of(wish.condition)
     is_large = size.needs_second(InterceptionPolicy.current())
-    waits = propose or wish.condition.all or is_large
+    is_planned = wish.begins_at is not None and wish.begins_at > now
+    waits = propose or wish.condition.all or is_large or is_planned
     row = _row(wish, size, actor, now)
     try:
         with transaction.atomic(durable=True):
             if waits:
                 _save_asked(row, actor=actor, now=now)
             else:
-                _take_turn()
+                take_turn()
                 row.state, row.started_at = State.ACTIVE, now
                 row.save()
-                _told_started(row, actor=actor)
+                told_started(row, actor=actor)
     except IntegrityError:
         if told := _told_before(wish):  # two clicks at one moment: the other was quicker
             return told
@@ -168,6 +173,11 @@ def _check(wish: Wish, now: datetime) -> None:
         raise InvalidInput(what="请用 500 字以内说明拦截的内容，指令不超过 300 字")
     if wish.ends_at is not None and wish.ends_at <= now:
         raise InvalidInput(what="到期时间已经过去")
+    if wish.begins_at is not None:
+        if wish.begins_at > now + A_YEAR:
+            raise InvalidInput(what="预约开始最多提前一年")
+        if wish.ends_at is not None and wish.ends_at <= wish.begins_at:
+            raise InvalidInput(what="到期时间早于开始时间")
     if len(wish.source_key) > 100 or "\0" in wish.text + wish.words + wish.source_key:  # noqa: PLR2004
         raise InvalidInput(what="来源编号过长，或含有无法保存的字符")
 
@@ -191,6 +201,7 @@ def _row(wish: Wish, size: Size, actor: Actor, now: datetime) -> Interception:
         text=wish.text, condition=wish.condition.stored(), words=wish.words.strip(),
         reason=_reason(wish.reason), source=wish.source, source_key=wish.source_key,
         preview={**wish.preview, **counted}, asked_by=_id(actor), asked_at=now,
+        begins_at=wish.begins_at if wish.begins_at and wish.begins_at > now else None,
         ends_at=wish.ends_at,
     )  # fmt: skip
 
@@ -204,7 +215,8 @@ def _save_asked(row: Interception, *, actor: Actor, now: datetime) -> None:
     row.save()
     record(
         Action.INTERCEPT_ASKED, object_type=OBJECT, object_id=row.pk, actor=actor,
-        change={"condition": row.condition, "words": row.words}, reason=row.reason,
+        change={"condition": row.condition, "words": row.words, "begins_at": row.begins_at},
+        reason=row.reason,
     )  # fmt: skip
     notices.tell(
         key=f"intercept:{row.pk}:asked",
@@ -216,7 +228,7 @@ def _save_asked(row: Interception, *, actor: Actor, now: datetime) -> None:
     announce("orders", interception=row.pk)
 
 
-def _take_turn() -> None:
+def take_turn() -> None:
     """Wait for the transitions under way: what they do is done before, not after.
 
     Raises GateBusy where one of them takes longer than all turns together.
@@ -232,7 +244,7 @@ def _take_turn() -> None:
     raise GateBusy
 
 
-def _told_started(row: Interception, *, actor: Actor) -> None:
+def told_started(row: Interception, *, actor: Actor) -> None:
     record(
         Action.INTERCEPT_STARTED, object_type=OBJECT, object_id=row.pk, actor=actor,
         change={"condition": row.condition, "words": row.words, "ends_at": row.ends_at},
@@ -244,27 +256,44 @@ def _told_started(row: Interception, *, actor: Actor) -> None:
 def approve(
     interception_id: int, *, user: AbstractBaseUser, actor: Actor, now: datetime | None = None
 ) -> Interception:
-    """Be the second person: the interception starts. Right: INTERCEPT, and not the asker.
+    """Be the second person: the interception starts, now or at its time.
 
-    A second click finds it running and changes nothing. Raises SelfApproval, InterceptionOver.
+    Right: INTERCEPT, and not the asker. A second click finds it so and changes
+    nothing. Raises SelfApproval, InterceptionOver.
     """
     require(user, Can.INTERCEPT)
     now = now or clock_now()
     with transaction.atomic(durable=True):
-        _take_turn()
-        row = _locked(interception_id)
-        if row.state == State.ACTIVE:
+        take_turn()
+        row = locked_row(interception_id)
+        if row.state in {State.ACTIVE, State.PLANNED}:
             return row
-        _must_be_asked(row, "确认")
+        _must_be(row, "确认", State.ASKED)
         if row.asked_by == _id(actor):
             raise SelfApproval(what="")
         if row.ends_at is not None and row.ends_at <= now:
             raise InvalidInput(what="到期时间已经过去，请重新发起")
-        row.state, row.started_at, row.approved_by = State.ACTIVE, now, _id(actor)
+        row.approved_by = _id(actor)
+        if row.begins_at is not None and row.begins_at > now:
+            return _plan(row, actor=actor)
+        row.state, row.started_at = State.ACTIVE, now
         row.save(update_fields=["state", "started_at", "approved_by"])
-        _told_started(row, actor=actor)
+        told_started(row, actor=actor)
     filling.hold_all(row.pk)
     row.refresh_from_db()
+    return row
+
+
+def _plan(row: Interception, *, actor: Actor) -> Interception:
+    """Leave what two have agreed on to its time (``planned.start_due``)."""
+    row.state = State.PLANNED
+    row.save(update_fields=["state", "approved_by"])
+    record(
+        Action.INTERCEPT_ASKED, object_type=OBJECT, object_id=row.pk, actor=actor,
+        change={"state": [State.ASKED.value, row.state], "begins_at": row.begins_at},
+        reason=row.reason,
+    )  # fmt: skip
+    announce("orders", interception=row.pk)
     return row
 
 
@@ -276,34 +305,36 @@ def refuse(
     reason: str,
     now: datetime | None = None,
 ) -> Interception:
-    """Do not start what was asked for; the asker may withdraw it so, too. Right: INTERCEPT."""
+    """Do not start what was asked for, or what is still to start; the asker may withdraw it so,
+    too. Right: INTERCEPT."""
     require(user, Can.INTERCEPT)
     reason = _reason(reason)
     with transaction.atomic():
-        row = _locked(interception_id)
+        row = locked_row(interception_id)
         if row.state == State.REFUSED:
             return row
-        _must_be_asked(row, "驳回")
+        _must_be(row, "驳回", State.ASKED, State.PLANNED)
+        was = row.state
         row.state, row.ended_at, row.ended_by = State.REFUSED, now or clock_now(), _id(actor)
         row.end_reason = reason
         row.save(update_fields=["state", "ended_at", "ended_by", "end_reason"])
         record(
             Action.INTERCEPT_ENDED, object_type=OBJECT, object_id=row.pk, actor=actor,
-            change={"state": [State.ASKED.value, row.state]}, reason=reason,
+            change={"state": [was, row.state]}, reason=reason,
         )  # fmt: skip
         announce("orders", interception=row.pk)
     return row
 
 
-def _locked(interception_id: int) -> Interception:
+def locked_row(interception_id: int) -> Interception:
     row = Interception.objects.select_for_update(no_key=True).filter(pk=interception_id).first()
     if row is None:
         raise NotFound(what=f"拦截 {interception_id}")
     return row
 
 
-def _must_be_asked(row: Interception, what: str) -> None:
-    if row.state != State.ASKED:
+def _must_be(row: Interception, what: str, *states: Interception.State) -> None:
+    if row.state not in states:
         raise InterceptionOver(state=row.get_state_display(), what=what)
 
 
@@ -320,8 +351,11 @@ def lift(
 ) -> Interception:
     """End it where the user may (END_INTERCEPT), else ask for its end (INTERCEPT).
 
-    The state of what comes back tells which: still ACTIVE means that the CEO is asked.
+    The state of what comes back tells which: still ACTIVE means that the CEO is asked. What is
+    still to start is withdrawn by either.
     """
+    if Interception.objects.filter(pk=interception_id, state=State.PLANNED).exists():
+        return refuse(interception_id, user=user, actor=actor, reason=reason, now=now)
     if allows(user, Can.END_INTERCEPT):
         return end(interception_id, user=user, actor=actor, reason=reason, now=now)
     return ask_end(interception_id, user=user, actor=actor, reason=reason, now=now)
@@ -345,7 +379,7 @@ def ask_end(
         raise NotAllowed(what=Can.INTERCEPT.label)
     reason = _reason(reason)
     with transaction.atomic():
-        row = _locked(interception_id)
+        row = locked_row(interception_id)
         if row.state != State.ACTIVE:
             raise InterceptionOver(state=row.get_state_display(), what="申请解除")
         if row.end_asked_by:
@@ -409,8 +443,8 @@ def _end(
     now = now or clock_now()
     with transaction.atomic(durable=True):
         # Nobody who has read this gate as running still holds an order after its end.
-        _take_turn()
-        row = _locked(interception_id)
+        take_turn()
+        row = locked_row(interception_id)
         if row.state in {State.LIFTED, State.EXPIRED}:
             return row
         if row.state != State.ACTIVE:

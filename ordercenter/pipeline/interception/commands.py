@@ -26,7 +26,7 @@ KEYS: Final[Mapping[Thing, str]] = {
     Thing.CHANNEL: "channels",
     Thing.CARRIER: "carriers",
 }
-"""By which key a condition holds what kind of thing; carriers are only ever left out."""
+"""By which key a condition holds what kind of thing."""
 
 
 class Kind(StrEnum):
@@ -47,7 +47,8 @@ class Chip:
     """One thing that was understood."""
 
     kind: str
-    """``verb``, a ``Thing``, ``not`` for what is left out, ``until``, ``reason``, ``all``."""
+    """``verb``, a ``Thing``, ``not`` for what is left out, ``from``, ``until``, ``reason`` or
+    ``all``."""
     words: str
 
 
@@ -58,8 +59,10 @@ class Command:
     kind: Kind
     condition: Condition
     words: str
-    """The condition as a sentence, without its end."""
+    """The condition as a sentence, without its beginning and end."""
     ends_at: datetime | None = None
+    begins_at: datetime | None = None
+    """When it is to start; None for now."""
     chips: tuple[Chip, ...] = ()
     reason: str = ""
     number: int = 0
@@ -103,7 +106,7 @@ Parsed = Command | Choices | NotUnderstood
 def empty_condition() -> Condition:
     """A condition that says nothing yet, with every key there is."""
     keys = [*KEYS.values(), *(f"not_{key}" for key in KEYS.values())]
-    return {**{key: [] for key in keys if key != KEYS[Thing.CARRIER]}, "all": False}
+    return {**{key: [] for key in keys}, "all": False}
 
 
 def shown(moment: datetime) -> str:
@@ -118,6 +121,17 @@ def shown(moment: datetime) -> str:
 def typed(moment: datetime) -> str:
     """A moment as a command names it without any doubt."""
     return f"到{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+
+
+def shown_start(moment: datetime) -> str:
+    """A beginning for people: 11月23日 00:00; midnight is where its day begins."""
+    here = moment.astimezone(SHANGHAI)
+    return f"{here.month}月{here.day}日 {here:%H:%M}"
+
+
+def typed_start(moment: datetime) -> str:
+    """A beginning as a command names it without any doubt."""
+    return f"从{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M}起"
 
 
 def words_of(

@@ -71,14 +71,15 @@ class Condition:
     """Or inside a field, and between them; the ``not_`` fields take out again.
 
     Codes are those of the catalog. An order has a SKU when a line that is to be shipped has it,
-    and a carrier by its labels: the usual one while it has none. Orders all of whose carriers
-    are named in ``not_carriers`` are left alone.
+    and a carrier by its labels: the usual one while it has none. One carrier of several is enough
+    for ``carriers``; orders all of whose carriers are named in ``not_carriers`` are left alone.
     """
 
     places: tuple[Place, ...] = ()
     skus: tuple[str, ...] = ()
     shops: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    carriers: tuple[str, ...] = ()
     not_places: tuple[Place, ...] = ()
     not_skus: tuple[str, ...] = ()
     not_shops: tuple[str, ...] = ()
@@ -101,7 +102,8 @@ class Condition:
             for name in names - {"all"}
         }  # fmt: skip
         read = cls(**values, all=every)
-        if not (every or read.places or read.skus or read.shops or read.channels):
+        named = (read.places, read.skus, read.shops, read.channels, read.carriers)
+        if not (every or any(named)):
             raise InvalidInput(what="拦截条件没有说明拦哪些订单")
         return read
 
@@ -146,6 +148,12 @@ _WITH_SKU: Final = (
     "AND n.sku_id IN (SELECT k.id FROM catalog_sku k WHERE k.code = ANY(%s)))"
 )
 
+_BY_CARRIER: Final = (
+    "coalesce((SELECT {}(w.carrier = ANY(%s)) FROM fulfillment_parcel p "
+    "JOIN fulfillment_waybill w ON w.parcel_id = p.id AND w.state IN ('intent', 'live') "
+    "WHERE p.order_id = o.id AND p.state NOT IN ('canceled', 'stopped')), %s = ANY(%s))"
+)
+
 
 def where(condition: Mapping[str, Any] | Condition) -> tuple[str, list[Any]]:
     """The condition as SQL over ``orders_salesorder o``, and its parameters in their order.
@@ -174,12 +182,10 @@ def where(condition: Mapping[str, Any] | Condition) -> tuple[str, list[Any]]:
     for codes, verb in ((told.skus, ""), (told.not_skus, "NOT ")):
         if codes:
             add(verb + _WITH_SKU, list(codes))
-    if told.not_carriers:
-        spared = list(told.not_carriers)
-        add("NOT coalesce((SELECT bool_and(w.carrier = ANY(%s)) FROM fulfillment_parcel p "
-            "JOIN fulfillment_waybill w ON w.parcel_id = p.id AND w.state IN ('intent', 'live') "
-            "WHERE p.order_id = o.id AND p.state NOT IN ('canceled', 'stopped')), %s = ANY(%s))",
-            spared, CARRIER, spared)  # fmt: skip
+    for codes, sql in ((told.carriers, _BY_CARRIER.format("bool_or")),
+                       (told.not_carriers, "NOT " + _BY_CARRIER.format("bool_and"))):  # fmt: skip
+        if codes:
+            add(sql, list(codes), CARRIER, list(codes))
     return " AND ".join(parts) or "true", params
 
 
@@ -246,6 +252,7 @@ class Gate:
             and order.shop_id not in self.not_shops
             and (self.skus is None or not skus.isdisjoint(self.skus))
             and skus.isdisjoint(self.not_skus)
+            and not (told.carriers and set(carriers).isdisjoint(told.carriers))
             and not (told.not_carriers and set(carriers) <= set(told.not_carriers))
         )
 
@@ -328,7 +335,7 @@ def _gate(pk: int, words: str, told: Condition, known: Known) -> Gate:
 
 def carriers_of(order_ids: Collection[int], gates: Sequence[Gate]) -> dict[int, frozenset[str]]:
     """The carriers of these orders' labels, where a gate asks; an order without one is left out."""
-    if not any(gate.condition.not_carriers for gate in gates):
+    if not any(gate.condition.carriers or gate.condition.not_carriers for gate in gates):
         return {}
     with connection.cursor() as cursor:
         cursor.execute(

@@ -24,7 +24,9 @@ from ordercenter.pipeline.interception.commands import (
     Parsed,
     empty_condition,
     shown,
+    shown_start,
     typed,
+    typed_start,
     words_of,
 )
 from ordercenter.pipeline.interception.moments import TimeSaid
@@ -61,30 +63,54 @@ def _times(found: Reader) -> Parsed | None:
     for time, (start, end) in zip(found.times, found.time_spans, strict=True):
         if time.problem:
             return NotUnderstood(found.chips(), (time.text.strip(),), (time.problem,))
-        if time.starts is not None or not time.is_end:
+        if not time.is_end and not time.is_start:
             return _asked_time(found, time, start, end)
         if len(time.ends) > 1:
-            options = tuple(
-                Option(f"到 {shown(one)}", found.without(start, end, typed(one)))
-                for one in time.ends
-            )
-            return Choices(f"“{time.text.strip()}”是指：", options, found.chips())
-    if len(found.times) > 1:
-        told = tuple(time.text.strip() for time in found.times)
-        return NotUnderstood(found.chips(), told[1:], ("一道指令只能有一个到期时间",))
-    return None
+            return _asked_which(found, time, start, end)
+    return _one_stretch(found)
+
+
+def _one_stretch(found: Reader) -> Parsed | None:
+    """Whether the times make one beginning and one end at most, the end after the beginning."""
+    starts = [time.text.strip() for time in found.times if time.starts or time.is_start]
+    ends = [time.text.strip() for time in found.times if not time.is_start]
+    fault: tuple[list[str], str] | None = None
+    begins_at, ends_at = found.begins_at, found.ends_at
+    if len(starts) > 1:
+        fault = starts[1:], "一道指令只能有一个开始时间"
+    elif len(ends) > 1:
+        fault = ends[1:], "一道指令只能有一个到期时间"
+    elif begins_at is not None and found.kind not in {None, Kind.STOP}:
+        fault = starts, "只有拦截可以预约开始"
+    elif begins_at is not None and ends_at is not None and ends_at <= begins_at:
+        fault = ends, "到期时间早于开始时间"
+    return NotUnderstood(found.chips(), tuple(fault[0]), (fault[1],)) if fault else None
+
+
+def _asked_which(found: Reader, time: TimeSaid, start: int, end: int) -> Choices:
+    """A beginning or an end that may be one of several moments."""
+    before = f"{typed_start(time.starts)} " if time.starts else ""
+    options = tuple(
+        Option(f"从 {shown_start(one)} 开始", found.without(start, end, typed_start(one)))
+        if time.is_start
+        else Option(f"到 {shown(one)}", found.without(start, end, before + typed(one)))
+        for one in time.ends
+    )
+    return Choices(f"“{time.text.strip()}”是指：", options, found.chips())
 
 
 def _asked_time(found: Reader, time: TimeSaid, start: int, end: int) -> Choices:
-    """A beginning that is still to come, or a time that does not say what happens at it."""
+    """A time that does not say what happens at it."""
     options = [
         Option(f"现在开始，到 {shown(one)}", found.without(start, end, typed(one)))
         for one in time.ends
     ]
+    options += [
+        Option(f"从 {shown_start(one)} 开始", found.without(start, end, typed_start(one)))
+        for one in time.ends
+    ]
     options.append(Option("现在开始，不设到期", found.without(start, end)))
-    question = f"“{time.text.strip()}”不能预约开始，要现在开始拦截吗？"
-    if time.starts is None:
-        question = f"“{time.text.strip()}”是到期时间吗？"
+    question = f"“{time.text.strip()}”是开始时间，还是到期时间？"
     return Choices(question, tuple(options), found.chips())
 
 
@@ -189,9 +215,6 @@ def _numbered(found: Reader) -> Parsed | None:
 
 def _what(found: Reader) -> Parsed | None:
     """Whether anything is named, and nothing of it both stopped and left out."""
-    for one in found.named:
-        if one.mention.thing is Thing.CARRIER and not one.is_out:
-            return _only_left_out(found, one)
     stopped = {(one.mention.thing, one.mention.key) for one in found.named if not one.is_out}
     left_out = {(one.mention.thing, one.mention.key) for one in found.named if one.is_out}
     if twice := stopped & left_out:
@@ -206,16 +229,6 @@ def _what(found: Reader) -> Parsed | None:
         option = Option("除此以外全部订单", f"全部 {found.text}")
         return Choices("没有说拦截哪里，是不是：", (option,), found.chips())
     return NotUnderstood(found.chips(), (), _hints(found))
-
-
-def _only_left_out(found: Reader, one: Named) -> Parsed:
-    """A carrier is chosen when the label is asked for, so an order cannot be stopped by it."""
-    mention = one.mention
-    hint = f"快递公司只能除外：在“{mention.label}”后面加上“除外”"
-    if any(other.mention.thing is not Thing.CARRIER for other in found.named):
-        text = found.without(mention.start, mention.end, f"{mention.label}除外")
-        return Choices(hint, (Option(f"{mention.label}除外", text),), found.chips())
-    return NotUnderstood(found.chips(), (), (hint, *_hints(found)))
 
 
 def _verb(found: Reader) -> Parsed | None:
@@ -240,12 +253,13 @@ def _command(found: Reader) -> Parsed:
         )
     has_positive = any(condition.get(key) for key in KEYS.values())
     condition["all"] = found.says_every and not has_positive
-    ends_at = found.times[0].ends[0] if found.times else None
+    is_stop = kind is Kind.STOP
     return Command(
         kind=kind,
         condition=condition,
         words=words_of(condition, found.vocabulary.label, kind),
-        ends_at=ends_at if kind is Kind.STOP else None,
+        ends_at=found.ends_at if is_stop else None,
+        begins_at=found.begins_at if is_stop else None,
         chips=found.chips(),
         reason="、".join(dict.fromkeys(found.reasons)),
         number=found.number,

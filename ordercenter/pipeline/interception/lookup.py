@@ -91,12 +91,16 @@ class Meant:
 
 
 def meant_by(command: Command) -> Meant:
-    """Which running interceptions a command means. Nothing is guessed: see ``Meant``."""
+    """Which running interceptions a command means; by its number one still to start, too.
+
+    Nothing is guessed: see ``Meant``.
+    """
+    states = (Interception.State.ACTIVE, Interception.State.PLANNED)
+    if command.number:
+        return Meant(tuple(Interception.objects.filter(pk=command.number, state__in=states)), ())
     running = list(
         Interception.objects.filter(state=Interception.State.ACTIVE).order_by("-started_at", "pk")
     )
-    if command.number:
-        return Meant(tuple(row for row in running if row.pk == command.number), ())
     if command.is_all:
         return Meant(tuple(running), ())
     exact = tuple(row for row in running if _named(row.condition) == _named(command.condition))
@@ -106,8 +110,7 @@ def meant_by(command: Command) -> Meant:
 
 def _named(condition: Mapping[str, Any]) -> dict[str, list[Any]]:
     """What a condition stops, without what it leaves out."""
-    keys = [key for thing, key in KEYS.items() if thing is not Thing.CARRIER]
-    return {key: sorted(map(tuple, condition.get(key) or [])) for key in keys}
+    return {key: sorted(map(tuple, condition.get(key) or [])) for key in KEYS.values()}
 
 
 def _touches(row: Interception, condition: Mapping[str, Any]) -> bool:

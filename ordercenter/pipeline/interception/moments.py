@@ -44,6 +44,7 @@ def _said(prefix: str) -> str:
     )
 
 
+_SINCE: Final = r"(?P<since>\s*(?:起|开始)(?!发货))?"
 _UNTIL: Final = r"(?P<until>直到|一直到|持续到|截[至止]到?|到|至)?\s*"
 _BEFORE: Final = r"(?P<before>\s*(?:之前|以前|为止|前|止))?"
 _BACK: Final = (
@@ -53,7 +54,7 @@ _BACK: Final = (
 _RANGE: Final = re.compile(
     rf"(?:从|自)?\s*{_said('f')}\s*(?:起|开始)?\s*(?:到|至|-|~|—)+\s*{_said('t')}{_BEFORE}{_BACK}"
 )
-_MOMENT: Final = re.compile(rf"{_UNTIL}{_said('t')}{_BEFORE}{_BACK}")
+_MOMENT: Final = re.compile(rf"(?P<from>[从自])?\s*{_UNTIL}{_said('t')}{_BEFORE}{_BACK}{_SINCE}")
 _SPAN: Final = re.compile(
     r"(?P<until>直到|持续到?|到|停)?\s*"
     r"(?:(?P<half>半)个?(?P<halfunit>小时|钟头|天|日)"
@@ -97,6 +98,10 @@ class TimeSaid:
     """The beginning it names, if that is still to come."""
     is_end: bool = True
     """Whether it surely names the end (到…, …前, …恢复, 3小时), not a beginning."""
+    is_start: bool = False
+    """Whether it surely names the beginning (从…, …起, 3小时后); with no ``ends`` it is now."""
+    lasts: timedelta | None = None
+    """The length of time it names, to be counted from the beginning."""
     problem: str = ""
 
 
@@ -126,7 +131,9 @@ def _range(match: re.Match[str], now: datetime) -> TimeSaid:
     if problem:
         return TimeSaid(match[0], len(match[0]), problem=problem)
     start = _start_of(match, begins, now)
-    ends, problem = _moments(match, "t", start, not_before=now)
+    # 后天 is the day after tomorrow of who speaks; a bare hour is the next one after the beginning.
+    base = now if _group(match, "t", "day") else start
+    ends, problem = _moments(match, "t", base, not_before=max(start, now))
     later = start if start > now + timedelta(minutes=1) else None
     return TimeSaid(match[0], len(match[0]), ends, later, problem=problem)
 
@@ -144,9 +151,23 @@ def _start_of(match: re.Match[str], begins: tuple[datetime, ...], now: datetime)
 def _moment(match: re.Match[str], now: datetime) -> TimeSaid:
     ends, problem = _moments(match, "t", now)
     is_end = bool(match["until"] or match["before"] or match["back"])
+    if not is_end and (match["since"] or match["from"]):
+        return _start(match, ends, problem)
     if not is_end and _group(match, "t", "day") in {"今天", "今日", "当天"}:
         is_end = not _group(match, "t", "hour")  # 今天停发 is today, to its end
     return TimeSaid(match[0], len(match[0]), ends, is_end=is_end, problem=problem)
+
+
+def _start(match: re.Match[str], moments: tuple[datetime, ...], problem: str) -> TimeSaid:
+    """A beginning. A day named without an hour begins at its midnight, and today has begun."""
+    day, hour = _group(match, "t", "day"), _group(match, "t", "hour")
+    if not hour and _group(match, "t", "period"):
+        problem = f"“{match[0].strip()}”请写明几点开始"
+    elif not hour:
+        moments = () if day in {"今天", "今日", "当天"} else moments[:1]
+        problem = "" if day in {"今天", "今日", "当天"} else problem
+    found = () if problem else moments
+    return TimeSaid(match[0], len(match[0]), found, is_end=False, is_start=True, problem=problem)
 
 
 def _span(match: re.Match[str], now: datetime) -> TimeSaid:
@@ -160,7 +181,10 @@ def _span(match: re.Match[str], now: datetime) -> TimeSaid:
     is_later = bool(match["after"]) and not (match["until"] or match["back"])
     if not length or length > A_YEAR:
         return TimeSaid(match[0], len(match[0]), problem="时长不合理")
-    return TimeSaid(match[0], len(match[0]), (_to_minute(now + length),), is_end=not is_later)
+    return TimeSaid(
+        match[0], len(match[0]), (_to_minute(now + length),), is_end=not is_later,
+        is_start=is_later, lasts=None if is_later or match["after"] else length,
+    )  # fmt: skip
 
 
 def _amount(text: str) -> float:

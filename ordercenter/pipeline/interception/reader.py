@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from ordercenter.pipeline.interception.commands import VERBS, Chip, Kind, shown
+from ordercenter.pipeline.interception.commands import VERBS, Chip, Kind, shown, shown_start
 from ordercenter.pipeline.interception.moments import TimeSaid
 from ordercenter.pipeline.interception.scanning import Mention, Said, tidy
 from ordercenter.pipeline.interception.vocabulary import Vocabulary
@@ -113,6 +114,31 @@ class Reader:
         is_one = self.verbs[0][0] is Kind.LIFT or len(between) == 1
         return Kind.LIFT if is_one else None
 
+    @property
+    def begins_at(self) -> datetime | None:
+        """When it is to start; None for now. To be asked once no time is in doubt."""
+        for time in self.times:
+            if time.starts is not None:
+                return time.starts
+            if time.is_start and time.ends:
+                return time.ends[0]
+        return None
+
+    def end_of(self, time: TimeSaid) -> datetime:
+        """When a time says it ends; a length counts from the beginning."""
+        begins = self.begins_at
+        if begins is not None and time.lasts is not None:
+            return begins + time.lasts
+        return time.ends[0]
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it is to end; None for never. To be asked once no time is in doubt."""
+        for time in self.times:
+            if time.ends and not time.is_start:
+                return self.end_of(time)
+        return None
+
     def without(self, start: int, end: int, instead: str = "") -> str:
         """The command with one stretch replaced."""
         return tidy(f"{self.text[:start]} {instead} {self.text[end:]}")
@@ -130,8 +156,11 @@ class Reader:
         if self.says_every and not any(not one.is_out for one in self.named):
             yield Chip("all", "全部订单")
         for time in self.times:
+            begins = time.starts or (time.ends[0] if time.is_start and time.ends else None)
+            if begins is not None and (time.starts or len(time.ends) == 1):
+                yield Chip("from", f"从 {shown_start(begins)} 开始")
             if len(time.ends) == 1 and time.is_end:
-                yield Chip("until", f"到 {shown(time.ends[0])}")
+                yield Chip("until", f"到 {shown(self.end_of(time))}")
         for reason in self.reasons:
             yield Chip("reason", reason)
         if self.number:

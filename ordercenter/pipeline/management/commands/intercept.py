@@ -14,7 +14,13 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import OrderCenterError
 from ordercenter.orders.models import Interception
 from ordercenter.pipeline.interception import acts, commands, tracking
-from ordercenter.pipeline.interception.commands import Choices, Kind, NotUnderstood, shown
+from ordercenter.pipeline.interception.commands import (
+    Choices,
+    Kind,
+    NotUnderstood,
+    shown,
+    shown_start,
+)
 from ordercenter.pipeline.interception.gates import Condition
 from ordercenter.pipeline.interception.lookup import meant_by, read_command
 from ordercenter.pipeline.interception.preview import Preview, preview
@@ -63,7 +69,8 @@ class Command(BaseCommand):
         command = _understood(options["text"], now)
         facts: dict[str, Any] = _said(command)
         say = (lambda _line: None) if options["as_json"] else self.stdout.write
-        say(command.words + (f"，到 {shown(command.ends_at)}" if command.ends_at else ""))
+        since = f"，从 {shown_start(command.begins_at)} 开始" if command.begins_at else ""
+        say(command.words + since + (f"，到 {shown(command.ends_at)}" if command.ends_at else ""))
         if command.kind is Kind.LIFT:
             return facts | self._lift(command, options, say)
         seen = preview(command.condition, ends_at=command.ends_at, now=now)
@@ -76,7 +83,7 @@ class Command(BaseCommand):
             acts.Wish(
                 text=options["text"], condition=Condition.read(command.condition),
                 words=command.words, reason=options["reason"], ends_at=command.ends_at,
-                preview=seen.stored(),
+                begins_at=command.begins_at, preview=seen.stored(),
             ),
             user=user, actor=actor,
         )  # fmt: skip
@@ -147,6 +154,7 @@ def _said(command: commands.Command) -> dict[str, Any]:
         "kind": command.kind.value,
         "words": command.words,
         "condition": command.condition,
+        "begins_at": command.begins_at.isoformat() if command.begins_at else None,
         "ends_at": command.ends_at.isoformat() if command.ends_at else None,
     }
 

@@ -40,7 +40,7 @@ from ordercenter.pipeline import (
     wishes,
 )
 from ordercenter.pipeline.calling import SideBySide
-from ordercenter.pipeline.interception import acts, carriers, filling
+from ordercenter.pipeline.interception import acts, carriers, filling, planned
 from ordercenter.pipeline.stages import settle_intents
 from ordercenter.pipeline.tasks import send_notices
 
@@ -89,11 +89,12 @@ OUTWARD: Final[Sequence[Step]] = (
 STOCK: Final[Sequence[Step]] = ((5.0, _stock.step),)
 SEND_SECONDS: Final = 0.2
 """How long the sender sleeps when nothing wakes it."""
+GATES: Final[Sequence[Step]] = ((0.5, planned.start_due), (5.0, acts.expire_due))
+"""On their own: a time that was told is kept, whatever else there is to do."""
 BACKFILL: Final[Sequence[Step]] = ((0.5, backfills.work_backfills),)
 HOUSEKEEPING: Final[Sequence[Step]] = (
     (1.0, nudge_polls),
     (1.0, filling.sweep),
-    (5.0, acts.expire_due),
     (2.0, jobs.link_audit),
     (3.0, jobs.tell_alarms),
     (2.0, jobs.look_again),
@@ -128,7 +129,8 @@ class Command(BaseCommand):
         if options["once"]:
             while intake.run().messages:
                 pass
-            for _, step in (*OUTWARD, *STOCK, (0.0, send_out), *BACKFILL, *HOUSEKEEPING):
+            every = (*GATES, *OUTWARD, *STOCK, (0.0, send_out), *BACKFILL, *HOUSEKEEPING)
+            for _, step in every:
                 step()
             while intake.run().messages:
                 pass
@@ -197,6 +199,7 @@ def _loop(steps: Sequence[Step], stop: threading.Event) -> None:
 LOOPS: Final[Mapping[str, Callable[[threading.Event], None]]] = {
     "intake": _take_in,
     "sending": _send,
+    "gates": partial(_loop, GATES),
     "outward": partial(_loop, OUTWARD),
     "stock": partial(_loop, STOCK),
     "backfill": partial(_loop, BACKFILL),
