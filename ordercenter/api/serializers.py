@@ -64,6 +64,7 @@ class LineSerializer(serializers.ModelSerializer[OrderLine]):
             "unit_price",
             "amount",
             "is_gift",
+            "leaves",
             "refund_state",
         ]
 

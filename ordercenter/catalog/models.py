@@ -6,6 +6,7 @@ from typing import Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -63,11 +64,23 @@ class Shop(models.Model):
     balance_days = models.PositiveSmallIntegerField(
         _("尾款几天未付视为逾期"), default=7, db_default=7
     )
+    most_parcels = models.PositiveSmallIntegerField(
+        _("一单最多分几个仓发出"),
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(5)],
+        help_text=_("没有一个仓有全部货品、而几个仓合起来有时，分仓各发一个包裹；1 为不分"),
+    )
 
     class Meta:
         verbose_name = _("店铺")
         verbose_name_plural = _("店铺")
         ordering = ["code"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(most_parcels__range=(1, 5)), name="shop_most_parcels"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

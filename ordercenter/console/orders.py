@@ -1,5 +1,6 @@
 """One order: everything known of it, and the decisions people take about it."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST, require_safe
 
+from fulfillment.models import Parcel
 from ordercenter.audit.models import AuditRecord
 from ordercenter.console import selectors
 from ordercenter.console.access import back_of, me, page
@@ -29,7 +31,7 @@ from ordercenter.core.clock import now
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import AnyUser, Can, allows
 from ordercenter.orders.models import OrderHold, SalesOrder
-from ordercenter.orders.states import OPEN, Disposition, HoldKind, OrderStatus
+from ordercenter.orders.states import OPEN, Disposition, HoldKind, Leaves, OrderStatus
 from ordercenter.pipeline import approval_proof, decisions, merging, telling
 
 RECEIVER_FIELDS: Final = (
@@ -157,6 +159,7 @@ def _draw(
 ) -> HttpResponse:
     user = request.user
     (card,) = selectors.cards(user, [order.pk])
+    parcels = selectors.parcels_of(order.pk)
     context = {
         "card": card,
         "lines": lines_with_stock(user, card.order, card.lines),
@@ -170,7 +173,8 @@ def _draw(
         "back": back or reverse("order", args=[order.number]),
         "checks": selectors.checks_by_order([order.pk])[order.pk],
         "past_holds": OrderHold.objects.filter(order=order).exclude(released_at=None)[:50],
-        "parcels": selectors.parcels_of(order.pk),
+        "parcels": parcels,
+        "to_come": _to_come(user, card.order, parcels),
         **_on_record(request, card.order),
         "receiver_fields": receiver_fields(request, card),
         "told": told_of(order.pk),
@@ -183,6 +187,17 @@ def _draw(
         "gift": gift_desk(request, card.order),
     }
     return render(request, "console/order.html", context, status=int(status))
+
+
+def _to_come(user: AnyUser, order: SalesOrder, parcels: Sequence[Parcel]) -> dict[str, Any]:
+    """What is still to leave of an order that leaves in parts."""
+    is_open = order.status in OPEN
+    lines = order.lines.filter(leaves=Leaves.LATER, is_dropped=False).select_related("sku")
+    return {
+        "lines": list(lines) if is_open else [],
+        "is_begun": is_open and any(parcel.state in telling.GONE for parcel in parcels),
+        "may_work": allows(user, Can.WORK_SHORTAGE),
+    }
 
 
 def _on_record(request: HttpRequest, order: SalesOrder) -> dict[str, Any]:

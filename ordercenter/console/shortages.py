@@ -1,6 +1,7 @@
 """The shortage queue: who waits for which goods, and what is done about it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,10 +22,10 @@ from ordercenter.core.clock import now
 from ordercenter.core.errors import InvalidInput, OrderCenterError
 from ordercenter.core.policy import Can, allows
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import shortage_acts
+from ordercenter.pipeline import parting, shortage_acts
 from ordercenter.pipeline.shortage_acts import MOST_AT_ONCE, Act, Outcome, Seen
 
-STATES: Final = ("all", "open", "promised", "balance")
+STATES: Final = ("all", "open", "promised", "rest", "balance")
 LONGEST_CODE: Final = 40
 MOST_LINES: Final = 200
 
@@ -61,6 +62,13 @@ def queue_page(request: HttpRequest) -> HttpResponse:
     if state == "balance":
         some = facts.balances(request.user)[: facts.A_PAGE]
         context["balances"] = [facts.balance_of(order, moment) for order in some]
+    elif state == "rest":
+        start = (number - 1) * facts.A_PAGE
+        rests = list(
+            facts.rests(request.user, sku=sku, shop=shop)[start : start + facts.A_PAGE + 1]
+        )
+        context |= {"rests": facts.rests_of(rests[: facts.A_PAGE]),
+                    "queue": replace(found, has_next=len(rests) > facts.A_PAGE)}  # fmt: skip
     else:
         context["promised"] = facts.promised_to([row.order.pk for row in found.rows])
     part = "fragment" in request.GET
@@ -78,6 +86,7 @@ def _tabs(found: facts.Queue, here: Mapping[str, Any]) -> list[dict[str, Any]]:
         ("all", _("全部"), found.total),
         ("open", _("未承诺"), found.total - found.promised),
         ("promised", _("已承诺到货"), found.promised),
+        ("rest", _("分批待补"), found.rests),
         ("balance", _("待付尾款"), found.balances),
     )
     return [
@@ -119,9 +128,17 @@ def _draw(
         "promised": facts.promised_to([order.pk]).get(order.pk, ()),
         "has_money": facts.has_money(order),
         "is_promised": any(hold.code == "presale" for hold in holds),
+        "part": facts.part_facts(order) if holds and order.paid_at else None,
+        "rest": _rest(request, order),
         "now": moment,
     }  # fmt: skip
     return render(request, "console/shortages/order.html", context, status=int(status))
+
+
+def _rest(request: HttpRequest, order: SalesOrder) -> facts.Rest | None:
+    """What waits of an order that leaves in parts; None where nothing does."""
+    found = facts.rests_of(list(facts.rests(request.user).filter(pk=order.pk)))
+    return found[0] if found else None
 
 
 @require_POST
@@ -159,11 +176,20 @@ def _drop(request: HttpRequest, it: Seen) -> Outcome:
     return shortage_acts.drop_lines(it, chosen)
 
 
+def _part(request: HttpRequest, it: Seen) -> Outcome:
+    shown = {_number(pk) for pk in request.POST.getlist("now")[:MOST_LINES]}
+    return parting.ship_part(it, shown)
+
+
 VERBS: Final[Mapping[str, Callable[[HttpRequest, Seen], Outcome]]] = {
     "retry": lambda _request, it: shortage_acts.try_again(it),
     "wait": lambda _request, it: shortage_acts.wait_for_goods(it),
     "swap": _swap,
     "drop": _drop,
+    "part": _part,
+    "rest": lambda _request, it: parting.try_rest(it),
+    "whole": lambda _request, it: parting.send_whole(it),
+    "drop_rest": lambda _request, it: parting.drop_rest(it),
 }
 
 
@@ -172,6 +198,7 @@ VERBS: Final[Mapping[str, Callable[[HttpRequest, Seen], Outcome]]] = {
 BULK: Final[Mapping[str, Act]] = {
     "retry": shortage_acts.try_again,
     "wait": shortage_acts.wait_for_goods,
+    "part": parting.ship_part,
 }
 
 
@@ -187,7 +214,10 @@ def bulk_page(request: HttpRequest) -> HttpResponse:
     except KeyError:
         raise Http404 from None
     try:
-        answers = shortage_acts.act_on_each(_ticked(request), verb)
+        ticked = _ticked(request)
+        if verb is parting.ship_part:
+            verb = _as_shown(request, {it.order_id: number for number, it in ticked})
+        answers = shortage_acts.act_on_each(ticked, verb)
     except InvalidInput as refusal:
         return _draw_bulk(request, sku, error=str(refusal), status=refusal.http_status)
     return _draw_bulk(request, sku, answers=answers)
@@ -211,6 +241,19 @@ def _ticked(request: HttpRequest) -> list[tuple[str, Seen]]:
     ]
 
 
+def _as_shown(request: HttpRequest, numbers: Mapping[int, str]) -> Act:
+    """Part each order as its row showed it: ``now`` holds number and lines."""
+    shown: dict[str, set[int]] = {}
+    for text in request.POST.getlist("now")[:MOST_AT_ONCE]:
+        number, _sep, lines = text.replace("\0", "").rpartition(":")
+        shown[number] = {_number(pk) for pk in lines.split(",")[:MOST_LINES]}
+
+    def part(it: Seen) -> Outcome:
+        return parting.ship_part(it, shown.get(numbers[it.order_id], ()))
+
+    return part
+
+
 def _draw_bulk(
     request: HttpRequest,
     sku: str,
@@ -221,9 +264,11 @@ def _draw_bulk(
 ) -> HttpResponse:
     if not sku:
         raise Http404
-    holds = facts.waiting(request.user, sku=sku)[:MOST_AT_ONCE]
+    holds = list(facts.waiting(request.user, sku=sku)[:MOST_AT_ONCE])
+    parts = facts.parts_of_each([hold.order_id for hold in holds])
     context = {
-        "sku": sku, "holds": holds, "answers": answers, "error": error, "most": MOST_AT_ONCE,
+        "sku": sku, "rows": [(hold, parts.get(hold.order_id)) for hold in holds],
+        "answers": answers, "error": error, "most": MOST_AT_ONCE,
         "done": sum(one.is_done for one in answers or ()),
     }  # fmt: skip
     return render(request, "console/shortages/bulk.html", context, status=int(status))

@@ -48,7 +48,8 @@ GROUPS: Final[Mapping[str, tuple[Promise, frozenset[str]]]] = {
         gettext_lazy("配货与发货"),
         frozenset(
             {A.STAGE_DONE, A.PARCEL_SHIPPED, A.PARCEL_STOPPED, A.WAYBILL_ISSUED, A.WAYBILL_VOIDED,
-             A.ORDER_SIGNED, A.LINE_SWAPPED, A.LINE_DROPPED, A.GIFTS_GIVEN, A.PRESALE_PROMISED}
+             A.ORDER_SIGNED, A.LINE_SWAPPED, A.LINE_DROPPED, A.GIFTS_GIVEN, A.PRESALE_PROMISED,
+             A.ORDER_PARTED}
         ),
     ),
     "platform": (

@@ -168,7 +168,7 @@ TABLES: Final = (
           Can.EDIT_RULES, Action.RULES_CHANGED),
     Table("shop_policies", "店铺策略", Shop, ("code",),
           ("unpaid_hold_minutes", "sells_ahead", "handling_hours", "shortage_days",
-           "balance_days"),
+           "balance_days", "most_parcels"),
           Can.EDIT_SHOPS, Action.SHOP_CHANGED, only_changes=True),
     Table("carrier_codes", "平台快递编码", CarrierCode, ("channel", "carrier"), ("code",),
           Can.EDIT_SHOPS, Action.SHOP_CHANGED),

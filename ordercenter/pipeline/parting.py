@@ -7,7 +7,7 @@ It is shipped when nothing of it is to follow.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -47,6 +47,8 @@ class Parts:
     place: int
     now: Sequence[Line]
     later: Sequence[Line]
+    other: int | None = None
+    """The place that has all that would wait, by the figures looked at: it sends it at once."""
 
 
 def divide(work: Work, places: Sequence[int], free: Places) -> Parts | None:
@@ -62,7 +64,11 @@ def divide(work: Work, places: Sequence[int], free: Places) -> Parts | None:
         worth = refund_of(taken)
         if best is None or worth > best[0]:
             best = (worth, Parts(place, taken, later))
-    return best[1] if best else None
+    if best is None:
+        return None
+    parts = best[1]
+    others = (one for one in places if len(_fitting(parts.later, one, free)) == len(parts.later))
+    return replace(parts, other=next(others, None))
 
 
 def _fitting(lines: Iterable[Line], place: int, free: Places) -> set[int]:
@@ -91,6 +97,28 @@ def look(work: Work) -> Parts | None:
     skus = {line.sku_id for line in work.to_send if line.sku_id}
     free = promisable(work.shop_id, skus)
     return divide(work, sources.for_order(work.shop_id, work.province), free)
+
+
+def look_at_each(works: Sequence[Work]) -> dict[int, Parts]:
+    """What parting each of these orders would come to, one after the other; those that can be."""
+    sources = SourceMap()
+    skus = {line.sku_id for work in works for line in work.to_send if line.sku_id}
+    free = {shop: promisable(shop, skus) for shop in {work.shop_id for work in works}}
+    found: dict[int, Parts] = {}
+    for work in works:
+        if not work.is_paid:
+            continue
+        places = sources.for_order(work.shop_id, work.province)
+        parts = divide(work, places, free[work.shop_id])
+        if parts is None:
+            continue
+        found[work.id] = parts
+        for line in parts.now:
+            key = (parts.place, line.sku_id or 0)
+            for figures in free.values():
+                if key in figures:
+                    figures[key] -= line.quantity
+    return found
 
 
 @telling_stock()

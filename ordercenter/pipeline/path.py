@@ -5,6 +5,7 @@ other orders of the batch. ``take`` runs every step that may follow, then writes
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -210,6 +211,7 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
     grants = inventory.reserve_many(
         requests, actor=actor, now=now, new_orders=all_new, immovable=immovable
     )
+    grants = _divide(requests, grants, actor=actor, now=now)
     codes = _sku_codes(grants)
     for work, grant in zip(wanting, grants, strict=True):
         if work.fills_rest:
@@ -238,6 +240,29 @@ def reserve(works: Sequence[Work], sources: SourceMap, *, actor: Actor, now: dat
             said = f"{said}（{work.short_because}）"
         short = [[codes[s.sku_id], s.wanted, s.available] for s in grant.shortages]
         work.hold(_hold(HoldKind.SHORTAGE, "shortage", "2", f"缺货：{said}", short=short))
+
+
+def _divide(
+    requests: Sequence[StockRequest], grants: list[Grant], *, actor: Actor, now: datetime
+) -> list[Grant]:
+    """Try over several warehouses what no single one could fill, where the shop lets it."""
+    short = [r for r, grant in zip(requests, grants, strict=True) if grant.shortages]
+    most = most_parcels() if any(len(r.demands) > 1 for r in short) else {}
+    again = [
+        replace(r, most_places=most[r.shop_id or 0]) for r in short if r.shop_id in most
+    ]  # fmt: skip
+    if not again:
+        return grants
+    tried = inventory.reserve_many(again, actor=actor, now=now)
+    divided = {grant.order_id: grant for grant in tried}
+    return [divided.get(grant.order_id, grant) for grant in grants]
+
+
+def most_parcels() -> dict[int, int]:
+    """The shops whose orders may be divided over warehouses, and over how many."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id, most_parcels FROM catalog_shop WHERE most_parcels > 1")
+        return dict(cursor.fetchall())
 
 
 def _request(

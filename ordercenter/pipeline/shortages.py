@@ -60,8 +60,9 @@ _FITTING: Final = """
             ON l.order_id = s.id AND l.sku_id IS NOT NULL AND NOT l.is_dropped
             AND l.leaves = s.leaves
         GROUP BY s.id, s.shop_id, s.is_paid, l.sku_id
-    ), fitting AS (
-        SELECT DISTINCT w.id FROM wanted w JOIN place p ON p.sku_id = w.sku_id
+    ), had AS (
+        SELECT w.id, w.shop_id, w.kinds, w.sku_id, p.vw
+        FROM wanted w JOIN place p ON p.sku_id = w.sku_id
         LEFT JOIN inventory_stockslice mine
             ON mine.level_id = p.level AND mine.shop_id = w.shop_id AND mine.is_active
         WHERE p.free + CASE WHEN %(claws)s AND w.is_paid THEN p.locked
@@ -70,7 +71,12 @@ _FITTING: Final = """
                            WHERE x.virtualwarehouse_id = p.vw)
             OR EXISTS (SELECT 1 FROM inventory_virtualwarehouse_shops x
                        WHERE x.virtualwarehouse_id = p.vw AND x.shop_id = w.shop_id))
-        GROUP BY w.id, w.kinds, p.vw HAVING count(*) = w.kinds
+    ), fitting AS (
+        SELECT id FROM had GROUP BY id, kinds, vw HAVING count(*) = kinds
+        UNION
+        -- What may be divided is tried where each of its goods lies somewhere whole.
+        SELECT h.id FROM had h JOIN catalog_shop s ON s.id = h.shop_id AND s.most_parcels > 1
+        WHERE NOT %(claws)s GROUP BY h.id, h.kinds HAVING count(DISTINCT h.sku_id) = h.kinds
     )
     SELECT s.id FROM short s JOIN fitting f ON f.id = s.id
     WHERE s.id <> ALL(%(tried)s) AND NOT EXISTS (

@@ -209,3 +209,61 @@ def test_titles_are_text(seller: Seller, boss: Client) -> None:
     text = page(boss, f"/shortages/{order.number}/")
     assert "<script>alert(1)" not in text
     assert "&lt;script&gt;" in text
+
+
+def test_a_part_is_previewed_sent_and_seen_on_both_pages(seller: Seller, boss: Client) -> None:
+    seller.receive("SOFA", 5)
+    order = take_one(seller.shop, draft(line("SOFA", 2), line("LAMP")))
+    text = page(boss, f"/shortages/{order.number}/")
+    assert "先发这些" in text
+    assert "平台按商品行显示部分发货" in text
+    now = str(order.lines.get(sku__code="SOFA").pk)
+    assert post(boss, order, "part", now=[now]) == 302
+    order.refresh_from_db()
+    assert (order.status, promised(order)) == ("routed", {"SOFA": 2})
+    text = page(boss, "/shortages/?state=rest")
+    assert f"rest-{order.number}" in text
+    assert "LAMP ×1" in text
+    text = page(boss, "/shortages/")
+    assert "缺 1 件" in text  # the lamp still counts as wanted
+    assert "待补发" in page(boss, f"/orders/{order.number}/")
+    text = page(boss, f"/shortages/{order.number}/")
+    assert "改回整单发货" in text
+    assert post(boss, order, "whole") == 302
+    assert holds(order) == {"shortage:shortage"}
+
+
+def test_a_part_that_changed_meanwhile_is_shown_again(seller: Seller, boss: Client) -> None:
+    seller.receive("SOFA", 5)
+    order = take_one(seller.shop, draft(line("SOFA", 2), line("LAMP"), line("RUG")))
+    now = str(order.lines.get(sku__code="SOFA").pk)
+    seller.receive("LAMP", 1)
+    assert post(boss, order, "part", now=[now]) == 422
+    assert holds(order) == {"shortage:shortage"}
+
+
+def test_what_waits_is_given_up_with_a_reason(seller: Seller, boss: Client) -> None:
+    seller.receive("SOFA", 5)
+    order = take_one(seller.shop, draft(line("SOFA", 2), line("LAMP")))
+    assert post(boss, order, "part") == 302
+    order.refresh_from_db()
+    assert post(boss, order, "drop_rest", reason="") == 422
+    assert post(boss, order, "drop_rest", reason="买家不愿再等") == 302
+    assert "没有分批发货还待补的订单" in page(boss, "/shortages/?state=rest")
+
+
+def test_many_orders_are_parted_as_their_rows_show(seller: Seller, boss: Client) -> None:
+    seller.receive("SOFA", 3)
+    both = take(seller.shop, *(draft(line("SOFA", 2), line("LAMP")) for _ in range(2)))
+    text = page(boss, "/shortages/bulk/?sku=LAMP")
+    assert text.count("<b>可先发</b>") == 1  # three sofas are enough for one of them
+    sofa = both[0].lines.get(sku__code="SOFA").pk
+    picks = [f"{order.number}:{order.version}" for order in both]
+    answer = boss.post(
+        "/shortages/bulk/",
+        {"sku": "LAMP", "verb": "part", "pick": picks, "now": [f"{both[0].number}:{sofa}"]},
+    )
+    told = answer.content.decode()
+    assert "1 单已办，共 2 单" in told
+    assert "整行现货" in told
+    assert [SalesOrder.objects.get(pk=one.pk).status for one in both] == ["routed", "mapped"]

@@ -1,6 +1,7 @@
 """Shipping in parts: what is there goes now, the rest when there is stock, nothing twice."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -53,7 +54,7 @@ def seen(order: SalesOrder, user: User, reason: str = AGREED) -> Seen:
     return Seen(order.pk, order.version, user, as_person(user), reason)
 
 
-def two_lines(**changes: object) -> OrderDraft:
+def two_lines(**changes: Any) -> OrderDraft:
     return draft(line("SOFA", 2), line("LAMP", 1), **changes)
 
 

@@ -204,7 +204,7 @@ class ShopAdmin(ReferenceAdmin[Shop]):
     audit_action = Action.SHOP_CHANGED
     fields = (
         "code", "channel", "name", "currency", "is_active", "unpaid_hold_minutes", "sells_ahead",
-        "handling_hours", "shortage_days", "balance_days", "line",
+        "handling_hours", "shortage_days", "balance_days", "most_parcels", "line",
     )  # fmt: skip
     readonly_fields = ("code", "channel", "line")
     list_display = (
