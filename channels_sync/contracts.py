@@ -157,6 +157,13 @@ class Line(Protocol):
     def enter(self, interface: str, limit: Limit | None, *, cost: float = 1.0) -> None:
         """Wait for the turn of one call; raises TryLater where the wait would be long."""
 
+    def ahead(self, interface: str, limit: Limit | None, wanted: int) -> int:
+        """Take the turns of up to ``wanted`` calls together; return how many, one at least.
+
+        Those calls find their turn taken at ``enter``. Waits for the first turn, or raises
+        TryLater where that would be long.
+        """
+
     def passed(self, interface: str, budget: Budget | None = None) -> None:
         """The platform answered the call in full."""
 
@@ -178,6 +185,9 @@ class OpenLine:
 
     def enter(self, interface: str, limit: Limit | None, *, cost: float = 1.0) -> None:
         return None
+
+    def ahead(self, interface: str, limit: Limit | None, wanted: int) -> int:
+        return wanted
 
     def passed(self, interface: str, budget: Budget | None = None) -> None:
         return None
@@ -294,6 +304,21 @@ class StockEcho:
     quantity: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StockCall:
+    """Figures that go to the platform in one call, and the interface whose turn that takes.
+
+    An empty ``interface``: the call takes its turns itself when it is made.
+    """
+
+    interface: str
+    figures: tuple[StockFigure, ...]
+
+
+StockAnswer = StockEcho | ConnectorError
+"""What came of one figure of a call."""
+
+
 class StopOutcome(StrEnum):
     """What became of a refund's wish to stop the parcel (``field.md`` X2)."""
 
@@ -403,7 +428,7 @@ class Document:
 
 
 class Connector(Protocol):
-    """One shop's line to its platform. Made per use from ``ShopAccess``; keeps no state.
+    """One shop's line to its platform. Made from ``ShopAccess`` for one use, or a few seconds'.
 
     ``connectors.base.BaseConnector`` answers Unsupported for whatever a platform lacks.
     """
@@ -504,6 +529,25 @@ class Connector(Protocol):
         """Tell the channel how many it may sell, by difference or as a figure, as it advises.
 
         Raises Rejected with code ``stock_locked`` where goods on promotion cannot be lowered.
+        """
+
+    def stock_calls(self, figures: Sequence[StockFigure]) -> list[StockCall]:
+        """Sort figures into as few calls as the platform takes them in; no I/O.
+
+        Raises Unsupported where the platform is told no figures.
+        """
+
+    def stock_turns(self, calls: Sequence[StockCall]) -> int:
+        """Take the turns of the first calls; return how many may be made now, one at least.
+
+        Raises TryLater.
+        """
+
+    def publish_figures(self, figures: Sequence[StockFigure]) -> list[StockAnswer]:
+        """Make one of ``stock_calls``; return one answer a figure, in their order.
+
+        A figure the platform refuses does not hold up the others of its call. Raises
+        ConnectorError where the call failed as a whole.
         """
 
     def answer_stop(self, answer: StopAnswer) -> None:

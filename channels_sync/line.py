@@ -4,8 +4,11 @@ All of it lives in the database, so that several workers and nodes keep one limi
 """
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -48,6 +51,45 @@ NO_ANSWER: Final = frozenset({"timeout", "network", "bad_body"})
 RENEWING: Final = timedelta(seconds=40)
 RENEW_PATIENCE: Final = 30.0
 LOOK: Final = 0.1
+PLAIN: Final = Limit(50, 50)
+"""Where a connector states none."""
+_GONE: Final = "greatest(0, extract(epoch FROM %(now)s - b.counted_at)::float)"
+_TAKE: Final = f"""
+    INSERT INTO channels_sync_callbudget AS b
+        (shop_id, interface, per_second, burst, tokens, counted_at)
+    VALUES (%(shop)s, %(interface)s, %(rate)s, %(burst)s, %(burst)s - %(cost)s, %(now)s)
+    ON CONFLICT (shop_id, interface) DO UPDATE SET
+        tokens = least(b.burst, b.tokens + b.per_second * {_GONE}) - %(cost)s,
+        per_second = greatest(b.per_second,
+            least(%(rate)s, b.per_second + %(rate)s * %(recovers)s * {_GONE})),
+        counted_at = greatest(b.counted_at, %(now)s)
+    RETURNING tokens, per_second, greatest(b.blocked_until, (
+        SELECT w.blocked_until FROM channels_sync_callbudget w
+        WHERE w.shop_id = %(shop)s AND w.interface = %(whole)s)),
+        coalesce((SELECT c.broken FROM channels_sync_synccursor c WHERE c.shop_id = %(shop)s), 0),
+        (SELECT c.open_until FROM channels_sync_synccursor c WHERE c.shop_id = %(shop)s)
+"""  # noqa: S608 - own constant text
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One look at the bucket of an interface, and at the breaker of its shop."""
+
+    interface: str
+    cost: float
+    at: datetime
+    tokens: float
+    """What is left after ``cost`` was taken; debt below nothing."""
+    per_second: float
+    blocked_until: datetime | None
+    broken: int
+    open_until: datetime | None
+
+    def wait(self, tokens: float) -> float:
+        """Seconds until a bucket with so many ``tokens`` is out of debt, and nothing blocked."""
+        owed = -tokens / self.per_second if tokens < 0 else 0.0
+        blocked = (self.blocked_until - self.at).total_seconds() if self.blocked_until else 0.0
+        return max(owed, blocked, 0.0)
 
 
 class ShopLine:
@@ -65,38 +107,57 @@ class ShopLine:
         self.refresh: Callable[[str], Tokens] | None = None
         self._sleep = sleep
         self._broken = 0
+        self._taken: dict[str, int] = {}
+        self._lock = threading.Lock()
 
     # --- turns ------------------------------------------------------------------------------
 
     def enter(self, interface: str, limit: Limit | None, *, cost: float = 1.0) -> None:
         """Take the turn: wait for it, or raise TryLater where the wait would be long."""
-        now = clock_now()
-        self._refuse_broken(now)
-        wait = self._take_turn(interface, limit or Limit(50, 50), cost, now)
-        if wait > self.patience:
-            self._give_turn_back(interface, cost)
-            raise TryLater(_limited("turn", "等待平台限流，稍后自动继续", wait))
-        if wait > 0:
-            self._sleep(wait)
+        if cost == 1.0 and self._was_taken(interface):
+            return
+        turn = self._take_turn(interface, limit or PLAIN, cost)
+        self._probes(turn)
+        self._wait(turn.wait(turn.tokens), interface, cost)
 
-    def _take_turn(self, interface: str, limit: Limit, cost: float, now: datetime) -> float:
-        """Take ``cost`` out of the bucket, into debt if need be; return how long to wait."""
+    def ahead(self, interface: str, limit: Limit | None, wanted: int) -> int:
+        """Take the turns of up to ``wanted`` calls together; return how many, one at least.
+
+        As many as are due now; where none is, one is waited for, or TryLater raised. While
+        nobody knows whether the platform is there, one call tries.
+        """
+        limit = limit or PLAIN
+        wanted = min(wanted, max(1, int(limit.burst)))
+        turn = self._take_turn(interface, limit, wanted)
+        short = math.ceil(-turn.tokens) if turn.tokens < 0 else 0
+        granted = 1 if self._probes(turn) else max(1, wanted - short)
+        if granted < wanted:
+            self._give_turn_back(interface, wanted - granted)
+        self._wait(turn.wait(turn.tokens + wanted - granted), interface, granted)
+        with self._lock:
+            self._taken[interface] = granted
+        return granted
+
+    def _was_taken(self, interface: str) -> bool:
+        """Use one of the turns that were taken ahead, if any is left."""
+        with self._lock:
+            left = self._taken.get(interface, 0)
+            self._taken[interface] = max(0, left - 1)
+        return left > 0
+
+    def _wait(self, seconds: float, interface: str, cost: float) -> None:
+        if seconds > self.patience:
+            self._give_turn_back(interface, cost)
+            raise TryLater(_limited("turn", "等待平台限流，稍后自动继续", seconds))
+        if seconds > 0:
+            self._sleep(seconds)
+
+    def _take_turn(self, interface: str, limit: Limit, cost: float) -> "_Turn":
+        """Take ``cost`` out of the bucket, into debt if need be; tell how the breaker stands."""
+        now = clock_now()
         with connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO channels_sync_callbudget AS b "
-                "(shop_id, interface, per_second, burst, tokens, counted_at) "
-                "VALUES (%(shop)s, %(interface)s, %(rate)s, %(burst)s, %(burst)s - %(cost)s, "
-                "%(now)s) ON CONFLICT (shop_id, interface) DO UPDATE SET "
-                "tokens = least(b.burst, b.tokens + b.per_second * %(gone)s) - %(cost)s, "
-                "per_second = greatest(b.per_second, "
-                "least(%(rate)s, b.per_second + %(rate)s * %(recovers)s * %(gone)s)), "
-                "counted_at = greatest(b.counted_at, %(now)s) "
-                "RETURNING tokens, per_second, greatest(b.blocked_until, (SELECT w.blocked_until "
-                "FROM channels_sync_callbudget w WHERE w.shop_id = %(shop)s "
-                "AND w.interface = %(whole)s))".replace(
-                    "%(gone)s",
-                    "greatest(0, extract(epoch FROM %(now)s - b.counted_at)::float)",
-                ),
+                _TAKE,
                 {
                     "shop": self.shop_id,
                     "interface": interface[:80],
@@ -108,10 +169,9 @@ class ShopLine:
                     "whole": WHOLE_SHOP,
                 },
             )
-            tokens, per_second, blocked_until = cursor.fetchone()
-        owed = -tokens / per_second if tokens < 0 else 0.0
-        blocked = (blocked_until - now).total_seconds() if blocked_until else 0.0
-        return float(max(owed, blocked, 0.0))
+            turn = _Turn(interface, cost, now, *cursor.fetchone())
+        self._broken = turn.broken
+        return turn
 
     def _give_turn_back(self, interface: str, cost: float) -> None:
         CallBudget.objects.filter(shop_id=self.shop_id, interface=interface[:80]).update(
@@ -180,21 +240,21 @@ class ShopLine:
             row = cursor.fetchone()
         self._broken = row[0] if row else 0
 
-    def _refuse_broken(self, now: datetime) -> None:
-        """Refuse while the breaker is open; once it has waited, let one call try."""
-        row = SyncCursor.objects.filter(pk=self.shop_id).values_list("broken", "open_until").first()
-        self._broken = row[0] if row else 0
-        if row is None or row[1] is None or row[0] < BREAKS_AFTER:
-            return
-        until = row[1]
-        if until <= now:
+    def _probes(self, turn: "_Turn") -> bool:
+        """Whether this is the one call that may try if the platform is back. Raises TryLater
+        while the breaker is open."""
+        until = turn.open_until
+        if turn.broken < BREAKS_AFTER or until is None:
+            return False
+        if until <= turn.at:
             mine = SyncCursor.objects.filter(pk=self.shop_id, open_until=until).update(
-                open_until=now + PROBE
+                open_until=turn.at + PROBE
             )
             if mine:
-                return
-            until = now + PROBE
-        wait = max(1, int((until - now).total_seconds()))
+                return True
+            until = turn.at + PROBE
+        self._give_turn_back(turn.interface, turn.cost)
+        wait = max(1, int((until - turn.at).total_seconds()))
         raise TryLater(
             PlatformError(
                 ErrorClass.PLATFORM, "breaker", "平台连续没有应答，暂停调用，稍后自动试探",

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db import connection
+from django.db.models import Q, QuerySet
 
 from channels_sync.models import OutboundMessage
 from channels_sync.services import storable
@@ -84,33 +84,38 @@ def claim_out(*, limit: int, now: datetime, busy: Collection[int] = ()) -> list[
     Of one order's messages of a kind, and of one subject's, only the oldest is given out: what
     follows waits until that one has come to an end. Nearing deadlines go first, stock last.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE channels_sync_outboundmessage SET due_at = %(lease)s WHERE id IN ("
-            " SELECT m.id FROM channels_sync_outboundmessage m WHERE m.id IN ("
-            "  SELECT id FROM (SELECT d.id, d.due_at, row_number() OVER (PARTITION BY d.shop_id "
-            "   ORDER BY d.kind = 'stock', d.answer_by NULLS LAST, d.due_at, d.id) AS place "
-            "   FROM channels_sync_outboundmessage d WHERE d.state = 'waiting' "
-            "   AND d.due_at <= %(now)s AND d.shop_id <> ALL(%(busy)s) "
-            "   AND NOT EXISTS (SELECT 1 FROM channels_sync_synccursor c "
-            "    WHERE c.shop_id = d.shop_id AND c.paused_at IS NOT NULL) "
-            "   AND NOT EXISTS (SELECT 1 FROM channels_sync_outboundmessage e "
-            "    WHERE e.order_id = d.order_id AND e.kind = d.kind AND e.state = 'waiting' "
-            "    AND e.id < d.id) "
-            "   AND (d.subject = '' OR NOT EXISTS (SELECT 1 FROM channels_sync_outboundmessage e "
-            "    WHERE e.subject = d.subject AND e.subject <> '' AND e.state = 'waiting' "
-            "    AND e.id < d.id))) q "
-            "  WHERE place <= %(share)s ORDER BY due_at LIMIT %(limit)s) "
-            " AND m.state = 'waiting' AND m.due_at <= %(now)s FOR NO KEY UPDATE SKIP LOCKED) "
-            "RETURNING id",
-            {
-                "lease": now + LEASE, "now": now, "busy": list(busy), "share": A_SHOP,
-                "limit": limit,
-            },
-        )  # fmt: skip
-        ids = [row[0] for row in cursor.fetchall()]
-    mine = OutboundMessage.objects.filter(pk__in=ids, due_at=now + LEASE).select_related("shop")
-    return sorted(mine, key=_turn)
+    due = OutboundMessage.objects.raw(
+        _CLAIM,
+        {
+            "lease": now + LEASE, "now": now, "busy": list(busy), "share": A_SHOP,
+            "limit": limit,
+        },
+    )  # fmt: skip
+    return sorted(due, key=_turn)
+
+
+_CLAIM: Final = """
+    UPDATE channels_sync_outboundmessage SET due_at = %(lease)s WHERE id IN (
+        SELECT m.id FROM channels_sync_outboundmessage m WHERE m.id IN (
+            SELECT id FROM (
+                SELECT d.id, d.due_at, row_number() OVER (
+                    PARTITION BY d.shop_id
+                    ORDER BY d.kind = 'stock', d.answer_by NULLS LAST, d.due_at, d.id) AS place
+                FROM channels_sync_outboundmessage d
+                WHERE d.state = 'waiting' AND d.due_at <= %(now)s AND d.shop_id <> ALL(%(busy)s)
+                  AND NOT EXISTS (SELECT 1 FROM channels_sync_synccursor c
+                    WHERE c.shop_id = d.shop_id AND c.paused_at IS NOT NULL)
+                  AND NOT EXISTS (SELECT 1 FROM channels_sync_outboundmessage e
+                    WHERE e.order_id = d.order_id AND e.kind = d.kind AND e.state = 'waiting'
+                    AND e.id < d.id)
+                  AND (d.subject = '' OR NOT EXISTS (
+                    SELECT 1 FROM channels_sync_outboundmessage e
+                    WHERE e.subject = d.subject AND e.subject <> '' AND e.state = 'waiting'
+                    AND e.id < d.id))) q
+            WHERE place <= %(share)s ORDER BY due_at LIMIT %(limit)s)
+        AND m.state = 'waiting' AND m.due_at <= %(now)s FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING *
+"""
 
 
 def _turn(message: OutboundMessage) -> tuple[bool, bool, float, int]:
@@ -120,17 +125,44 @@ def _turn(message: OutboundMessage) -> tuple[bool, bool, float, int]:
 
 
 def begin(message: OutboundMessage, *, now: datetime) -> bool:
-    """The call is about to be made: count the try, and hold the outcome in doubt until it ends.
+    """As ``begin_all``, of one."""
+    return bool(begin_all([message], now=now))
 
-    False when the message is not this worker's any more. ``message`` keeps what was known before
+
+def begin_all(messages: Sequence[OutboundMessage], *, now: datetime) -> list[OutboundMessage]:
+    """Calls are about to be made: count the tries, and hold the outcomes in doubt until they end.
+
+    Returns those that still are this worker's. They keep what was known before
     (``is_doubtful``, ``settled_by``), for the caller to act on; a person's word counts once.
     """
-    mine = OutboundMessage.objects.filter(
-        pk=message.pk, state=State.WAITING, due_at=message.due_at
-    ).update(due_at=now + CALL_LEASE, tries=F("tries") + 1, is_doubtful=True, settled_by="")
-    if mine:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH mine AS MATERIALIZED (SELECT m.id FROM channels_sync_outboundmessage m "
+            "JOIN unnest(%s::bigint[], %s::timestamptz[]) AS v(id, due) "
+            "ON v.id = m.id AND v.due = m.due_at WHERE m.state = 'waiting' "
+            "ORDER BY m.id FOR NO KEY UPDATE OF m) "
+            "UPDATE channels_sync_outboundmessage m SET due_at = %s, tries = tries + 1, "
+            "is_doubtful = true, settled_by = '' FROM mine WHERE m.id = mine.id RETURNING m.id",
+            [[m.pk for m in messages], [m.due_at for m in messages], now + CALL_LEASE],
+        )
+        mine = {row[0] for row in cursor.fetchall()}
+    found = [message for message in messages if message.pk in mine]
+    for message in found:
         message.due_at, message.tries = now + CALL_LEASE, message.tries + 1
-    return bool(mine)
+    return found
+
+
+def end_all(messages: Sequence[OutboundMessage], *, now: datetime) -> set[int]:
+    """These were delivered; return the keys of those that had not ended before."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH mine AS MATERIALIZED (SELECT id FROM channels_sync_outboundmessage "
+            "WHERE id = ANY(%s) AND state = 'waiting' ORDER BY id FOR NO KEY UPDATE) "
+            "UPDATE channels_sync_outboundmessage m SET state = 'done', error = '', "
+            "done_at = %s, is_doubtful = false FROM mine WHERE m.id = mine.id RETURNING m.id",
+            [[m.pk for m in messages], now],
+        )
+        return {row[0] for row in cursor.fetchall()}
 
 
 def end(

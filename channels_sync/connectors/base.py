@@ -1,5 +1,6 @@
 """What all connectors share: access, the client, the clock, the shop's line, the field map."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ from channels_sync.contracts import (
     Rejected,
     ShipNotice,
     ShopAccess,
+    StockAnswer,
+    StockCall,
     StockEcho,
     StockFigure,
     StopAnswer,
@@ -278,6 +281,55 @@ class BaseConnector:
     def publish_stock(self, figure: StockFigure) -> StockEcho:
         raise Unsupported("库存同步")
 
+    # Figures by the call
+
+    @property
+    def stock_interface(self) -> str:
+        """What figures are told by, one a call; empty where the platform is told none so."""
+        return ""
+
+    def stock_calls(self, figures: Sequence[StockFigure]) -> list[StockCall]:
+        """One call a figure, where the platform takes one at a time."""
+        if not self.stock_interface:
+            raise Unsupported("库存同步")
+        return [StockCall(self.stock_interface, (figure,)) for figure in figures]
+
+    def stock_turns(self, calls: Sequence[StockCall]) -> int:
+        interface = calls[0].interface
+        if not interface:
+            return 1
+        alike = next(
+            (at for at, call in enumerate(calls) if call.interface != interface), len(calls)
+        )
+        return self.line.ahead(interface, self.limit(interface), alike)
+
+    def publish_figures(self, figures: Sequence[StockFigure]) -> list[StockAnswer]:
+        return [self.publish_stock(figures[0])] if len(figures) == 1 else self._each(figures)
+
+    def _each(self, figures: Sequence[StockFigure]) -> list[StockAnswer]:
+        """Tell figures one after the other, each with an answer of its own."""
+        answers: list[StockAnswer] = []
+        for figure in figures:
+            try:
+                answers.append(self.publish_stock(figure))
+            except ConnectorError as error:
+                answers.append(error)
+        return answers
+
+    def all_or_each(
+        self, figures: Sequence[StockFigure], together: Callable[[], Sequence[StockEcho]]
+    ) -> list[StockAnswer]:
+        """Tell figures by a call the platform takes whole or not at all.
+
+        Refused for one of them it is refused for all: each is then told alone.
+        """
+        try:
+            return list(together())
+        except Rejected as refusal:
+            if refusal.error.klass is not ErrorClass.BUSINESS:
+                raise
+            return self._each(figures)
+
     def answer_stop(self, answer: StopAnswer) -> None:
         raise Unsupported("回复退款拦截结果")
 
@@ -295,6 +347,25 @@ class BaseConnector:
 
     def merge_groups(self, requests: Sequence[DecryptRequest]) -> list[tuple[str, ...]]:
         raise Unsupported("合单查询")
+
+
+def key_of_all(figures: Sequence[StockFigure]) -> str:
+    """One idempotency key for a call of several figures; the same figures, the same key."""
+    joined = "\n".join(figure.key for figure in figures)
+    return f"stock:{hashlib.blake2b(joined.encode(), digest_size=16).hexdigest()}"
+
+
+def lots(figures: Sequence[StockFigure], size: int) -> list[tuple[StockFigure, ...]]:
+    """Cut figures into lots of at most ``size``, none of which names one SKU twice: nobody says
+    which of the two would count."""
+    found: list[dict[tuple[str, str], StockFigure]] = []
+    for figure in figures:
+        named = (figure.platform_sku_id, figure.outer_code if not figure.platform_sku_id else "")
+        lot = next((one for one in found if len(one) < size and named not in one), None)
+        if lot is None:
+            found.append(lot := {})
+        lot[named] = figure
+    return [tuple(lot.values()) for lot in found]
 
 
 class WithoutPush:

@@ -14,8 +14,15 @@ import httpx
 
 TOTAL_SECONDS: Final = 30.0
 SLOW_AFTER: Final = 5.0
+KEPT_SECONDS: Final = 2.0
+"""An idle connection is not used again after so long: servers hang up after five, and what is
+said into a connection just closed has an unknown outcome."""
 SLOWEST: Final = 1024
 """Bytes a second an answer has to bring, on average, once it has taken ``SLOW_AFTER``."""
+
+LIMITS: Final = httpx.Limits(
+    max_connections=20, max_keepalive_connections=20, keepalive_expiry=KEPT_SECONDS
+)
 
 
 class PacedStream(httpcore.NetworkStream):
@@ -83,6 +90,6 @@ class PacedTransport(httpx.HTTPTransport):
     """httpx's own transport over ``PacedBackend``; blind to proxies of the environment."""
 
     def __init__(self) -> None:
-        super().__init__(verify=_trust(), trust_env=False)
+        super().__init__(verify=_trust(), trust_env=False, limits=LIMITS)
         # httpx has no argument for it; tests/doors/test_bj_replies.py fails if this moves.
         self._pool._network_backend = PacedBackend()

@@ -1,13 +1,15 @@
 """What the end of a message means here: tasks, books and records, by its kind."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from channels_sync import outbox
-from channels_sync.contracts import ConnectorError, StockEcho, StockFigure, Told
+from channels_sync.contracts import ConnectorError, StockEcho, StockFigure
 from channels_sync.models import OutboundMessage, PublishedStock
 from channels_sync.services import storable
 from fulfillment import services as fulfillment
@@ -27,15 +29,13 @@ NEVER_TOLD: Final = timedelta(days=1)
 
 
 @transaction.atomic
-def delivered(message: OutboundMessage, told: Told, echo: object, *, now: datetime) -> None:
-    """The platform has it. Repeatable: the second time changes nothing."""
+def delivered(message: OutboundMessage, *, now: datetime) -> None:
+    """The platform has it; of figures see ``figures_taken``. The second time changes nothing."""
     order = _order_of(message) if message.kind == Kind.SHIP else None
     if not outbox.end(message, State.DONE, now=now):
         return
     if order is not None:
         _written_back(order, message, now=now)
-    elif isinstance(told, StockFigure):
-        _shown(message, told, echo, now=now)
     elif message.kind == Kind.STOP:
         RefundRequest.objects.filter(
             pk=message.payload["request"], version=message.payload["version"]
@@ -62,24 +62,45 @@ def _close_notify(order_id: int, state: StageTask.State, *, now: datetime) -> No
     )
 
 
-def _shown(message: OutboundMessage, told: StockFigure, echo: object, *, now: datetime) -> None:
-    """What the channel shows from now on; an older figure never takes a newer one's place."""
-    version = message.payload["version"]
-    said = echo.quantity if isinstance(echo, StockEcho) else None
-    drift: dict[str, object] = {}
-    if said is not None and said != told.quantity:
-        drift = {"drift": said - told.quantity, "drift_at": now}
-    PublishedStock.objects.filter(
-        listing_id=message.payload["listing"], told_version__lt=version
-    ).update(
-        told=told.quantity if said is None else said,
-        told_version=version,
-        told_at=now,
-        pushed_at=now,
-        refused_until=None,
-        refusal="",
-        **drift,
-    )
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A figure a platform took, and what it says it shows of the listing now."""
+
+    message: OutboundMessage
+    figure: StockFigure
+    echo: StockEcho
+
+
+@transaction.atomic
+def figures_taken(taken: Sequence[Taken], *, now: datetime) -> None:
+    """These figures are shown from now on. Repeatable; an older figure never takes a newer
+    one's place. Messages first, then the books by listing, as everywhere."""
+    ended = outbox.end_all([one.message for one in taken], now=now)
+    rows = [_row(one) for one in taken if one.message.pk in ended]
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH told AS MATERIALIZED (SELECT p.listing_id, v.version, v.shown, v.drift "
+            "FROM channels_sync_publishedstock p "
+            "JOIN unnest(%s::bigint[], %s::bigint[], %s::int[], %s::int[]) "
+            "AS v(listing, version, shown, drift) "
+            "ON v.listing = p.listing_id AND p.told_version < v.version "
+            "ORDER BY p.listing_id FOR NO KEY UPDATE OF p) "
+            "UPDATE channels_sync_publishedstock p SET told = t.shown, told_version = t.version, "
+            "told_at = %s, pushed_at = %s, refused_until = NULL, refusal = '', "
+            "drift = coalesce(nullif(t.drift, 0), p.drift), "
+            "drift_at = CASE WHEN t.drift <> 0 THEN %s ELSE p.drift_at END "
+            "FROM told t WHERE t.listing_id = p.listing_id",
+            [*(list(column) for column in zip(*rows, strict=True)), now, now, now],
+        )
+
+
+def _row(one: Taken) -> tuple[int, int, int, int]:
+    """(listing, version, what is shown, by how much that is off)."""
+    told, said = one.message.payload, one.echo.quantity
+    shown = one.figure.quantity if said is None else said
+    return told["listing"], told["version"], shown, shown - one.figure.quantity
 
 
 def in_doubt(message: OutboundMessage) -> None:

@@ -127,6 +127,19 @@ _FIGURES: Final = f"""
 """  # noqa: S608 - own constant text
 
 
+_BOOKED: Final = f"""
+    WITH target AS (
+        SELECT a.*, p.told, p.told_at FROM ({_ADDRESSED}) a
+        JOIN channels_sync_publishedstock p ON p.listing_id = a.id AND p.told IS NOT NULL
+        WHERE a.id = ANY(%(listings)s)
+    ), {_SOLD}
+    SELECT p.listing_id, p.version, t.told - coalesce(sold.quantity, 0)
+    FROM channels_sync_publishedstock p
+    LEFT JOIN target t ON t.id = p.listing_id LEFT JOIN sold ON sold.id = p.listing_id
+    WHERE p.listing_id = ANY(%(listings)s)
+"""  # noqa: S608 - own constant text
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One listing's figure as just computed, beside what is on the books."""
@@ -274,25 +287,48 @@ def _due(figure: Figure, now: datetime) -> datetime:
     return max(now, after, figure.refused_until or now)
 
 
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """The version a listing's figure has now, and what the channel shows by our books."""
+
+    version: int
+    shown: int | None
+    """None where nobody knows."""
+
+
+def booked(listings: Sequence[int]) -> dict[int, Booked]:
+    """How the books of these listings stand now; those without books are left out."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(
+            _BOOKED,
+            {
+                "listings": list(listings),
+                "until": clock_now() + SETTLED,
+                "by_item": list(BY_ITEM),
+            },
+            prepare=True,
+        )
+        return {pk: Booked(version, shown) for pk, version, shown in cursor.fetchall()}
+
+
 def shown_now(row: PublishedStock) -> int | None:
     """What the channel shows of one listing by our books; None where nobody knows."""
-    found = _shown([row.listing_id], until=clock_now() + SETTLED)
-    return found.get(row.listing_id)
+    found = booked([row.listing_id]).get(row.listing_id)
+    return found.shown if found else None
 
 
-def _shown(listings: Sequence[int] | None, *, until: datetime,
-           told_before: datetime | None = None) -> dict[int, int]:  # fmt: skip
-    """What each listing shows by our books as of ``until``."""
+def _shown_of_all(*, until: datetime, told_before: datetime) -> dict[int, int]:
+    """What the listings told before then show by our books as of ``until``."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH target AS (SELECT a.*, p.told, p.told_at FROM ({_ADDRESSED}) a "  # noqa: S608 - own constant text
             "JOIN channels_sync_publishedstock p ON p.listing_id = a.id AND p.told IS NOT NULL "
-            f"WHERE (%(all)s OR a.id = ANY(%(listings)s)) AND p.told_at <= %(before)s), {_SOLD} "
+            f"WHERE p.told_at <= %(before)s), {_SOLD} "
             "SELECT t.id, t.told - coalesce(sold.quantity, 0) FROM target t "
             "LEFT JOIN sold ON sold.id = t.id",
-            {"all": listings is None, "listings": list(listings or ()), "until": until,
-             "before": told_before or until, "by_item": list(BY_ITEM)},
-        )  # fmt: skip
+            {"until": until, "before": told_before, "by_item": list(BY_ITEM)},
+        )
         return dict(cursor.fetchall())
 
 
@@ -302,7 +338,7 @@ def carry_forward(*, now: datetime) -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
     to = now - SETTLED
-    shown = _shown(None, until=to, told_before=now - OLD_TELLING)
+    shown = _shown_of_all(until=to, told_before=now - OLD_TELLING)
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE channels_sync_publishedstock p SET told = v.shown, told_at = %s "

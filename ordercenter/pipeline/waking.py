@@ -15,6 +15,11 @@ def wake_sender() -> None:
     transaction.on_commit(_due.set)
 
 
+def wake() -> None:
+    """Wake the sender of this process now."""
+    _due.set()
+
+
 def sleep(seconds: float) -> None:
     """Wait for so long, or until something was queued."""
     _due.wait(seconds)

@@ -1,6 +1,6 @@
 """From a row of the outbox to what a connector is told."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -18,7 +18,7 @@ from channels_sync.contracts import (
     StopOutcome,
     Told,
 )
-from channels_sync.models import OutboundMessage, PublishedStock
+from channels_sync.models import OutboundMessage
 from ordercenter.pipeline import publishing
 
 
@@ -27,7 +27,7 @@ class Moot(Exception):
 
 
 def read(message: OutboundMessage) -> Told:
-    """What the platform is to be told. Raises Moot."""
+    """What the platform is to be told, of any kind but stock. Raises Moot."""
     return READERS[message.kind](message)
 
 
@@ -50,25 +50,28 @@ def _ship_notice(message: OutboundMessage) -> ShipNotice:
     )
 
 
-def _stock_figure(message: OutboundMessage) -> StockFigure:
-    """The figure of the version the message is for.
+def stock_figures(messages: Sequence[OutboundMessage]) -> dict[int, StockFigure]:
+    """The figures of the versions these messages are for, by message; moot ones are left out.
 
     A rise is set: the platform may have given canceled pieces back by itself, and a difference
     would count them twice. A fall is told as a difference where what is shown is known.
     """
-    told = message.payload
-    row = PublishedStock.objects.filter(listing_id=told["listing"]).first()
-    if row is None or row.version != told["version"]:
-        raise Moot("已有更新的库存数字")
-    shown = None if message.is_doubtful else publishing.shown_now(row)
-    return StockFigure(
-        key=message.key,
-        platform_sku_id=told["platform_sku_id"],
-        platform_item_id=told["platform_item_id"],
-        outer_code=told["outer_code"],
-        quantity=told["quantity"],
-        believed=shown if shown is not None and told["quantity"] < shown else None,
-    )
+    books = publishing.booked([message.payload["listing"] for message in messages])
+    found = {}
+    for message in messages:
+        told, now = message.payload, books.get(message.payload["listing"])
+        if now is None or now.version != told["version"]:
+            continue
+        shown = None if message.is_doubtful else now.shown
+        found[message.pk] = StockFigure(
+            key=message.key,
+            platform_sku_id=told["platform_sku_id"],
+            platform_item_id=told["platform_item_id"],
+            outer_code=told["outer_code"],
+            quantity=told["quantity"],
+            believed=shown if shown is not None and told["quantity"] < shown else None,
+        )
+    return found
 
 
 def _stop_answer(message: OutboundMessage) -> StopAnswer:
@@ -99,7 +102,6 @@ def _address_answer(message: OutboundMessage) -> AddressAnswer:
 
 READERS: Final[Mapping[str, Callable[[OutboundMessage], Told]]] = {
     OutboundMessage.Kind.SHIP: _ship_notice,
-    OutboundMessage.Kind.STOCK: _stock_figure,
     OutboundMessage.Kind.STOP: _stop_answer,
     OutboundMessage.Kind.MEMO: _memo,
     OutboundMessage.Kind.ADDRESS: _address_answer,

@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from channels_sync import line as lines
 from channels_sync.contracts import (
@@ -344,9 +344,71 @@ def test_without_the_lease_they_would_all_ask(
 def test_a_bucket_gives_what_it_holds_and_no_more(shop: Shop) -> None:
     """Each turn is taken in the statement that counts it."""
     CallBudget.objects.all().delete()
-    takes: list[Any] = []
+    slept: list[float] = []
     for _ in range(20):
-        takes.append(ShopLine(shop.pk, sleep=takes.append)._take_turn(
-            LIST, Limit(0.001, 20), 1.0, clock_now()))  # fmt: skip
-    assert takes == [0.0] * 20
-    assert ShopLine(shop.pk)._take_turn(LIST, Limit(0.001, 20), 1.0, clock_now()) > 100
+        ShopLine(shop.pk, sleep=slept.append).enter(LIST, Limit(0.001, 20))
+    assert slept == []
+    with pytest.raises(TryLater):
+        ShopLine(shop.pk, sleep=slept.append).enter(LIST, Limit(0.001, 20))
+
+
+# --- turns of several calls ----------------------------------------------------------------------
+
+
+def queries_of(line: ShopLine, calls: int) -> int:
+    with CaptureQueriesContext(connection) as seen:
+        for _ in range(calls):
+            line.enter(LIST, Limit(5, 10))
+            line.passed(LIST)
+    return len(seen)
+
+
+def test_turns_taken_ahead_are_found_taken(line: ShopLine, world: World) -> None:
+    assert line.ahead(LIST, Limit(5, 10), 6) == 6
+    assert queries_of(line, 6) == 0
+    assert queries_of(line, 1) == 1
+    assert world.slept == []
+
+
+def test_no_more_turns_are_taken_ahead_than_are_due(line: ShopLine, world: World) -> None:
+    assert line.ahead(LIST, Limit(5, 10), 16) == 10
+    assert queries_of(line, 10) == 0
+    assert line.ahead(LIST, Limit(5, 10), 16) == 1
+    assert world.slept == [pytest.approx(0.2)]
+    world.now += timedelta(seconds=1)
+    assert line.ahead(LIST, Limit(5, 10), 16) == 5
+
+
+def test_without_giving_turns_back_the_shop_would_wait_for_calls_nobody_makes(
+    line: ShopLine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control of the test above."""
+    monkeypatch.setattr(ShopLine, "_give_turn_back", lambda *_: None)
+    for _ in range(3):
+        line.ahead(LIST, Limit(5, 10), 16)
+    assert world.slept[-1] > 1
+
+
+def test_where_a_turn_is_far_off_none_is_taken(shop: Shop, world: World) -> None:
+    line = ShopLine(shop.pk, sleep=world.sleep)
+    assert line.ahead(LIST, Limit(0.01, 1), 4) == 1
+    with pytest.raises(TryLater) as failure:
+        line.ahead(LIST, Limit(0.01, 1), 4)
+    assert failure.value.error.code == "turn"
+    assert world.slept == []
+    assert CallBudget.objects.get(interface=LIST).tokens == pytest.approx(0)
+
+
+def test_of_several_calls_one_tries_whether_the_platform_is_back(
+    line: ShopLine, shop: Shop, world: World
+) -> None:
+    for _ in range(BREAKS_AFTER):
+        line.failed(LIST, silence())
+    with pytest.raises(TryLater) as failure:
+        line.ahead(LIST, Limit(5, 10), 4)
+    assert failure.value.error.code == "breaker"
+    world.now += timedelta(seconds=11)
+    assert line.ahead(LIST, Limit(5, 10), 4) == 1
+    with pytest.raises(TryLater):
+        ShopLine(shop.pk, sleep=world.sleep).ahead(LIST, Limit(5, 10), 4)
+    assert CallBudget.objects.get(interface=LIST).tokens == pytest.approx(9)

@@ -12,6 +12,7 @@ import pytest
 from channels_sync.connectors.exchange import make_client
 from ordercenter.pipeline import (
     backfills,
+    calling,
     completeness,
     couriers,
     demo,
@@ -20,7 +21,6 @@ from ordercenter.pipeline import (
     merging,
     privacy,
     pulling,
-    sending,
     stages,
     tokens,
 )
@@ -57,6 +57,7 @@ def connected(handler: Handler) -> Iterator[None]:
         patch.setattr(pulling, "make_client", client)
         for module in (
             backfills,
+            calling,
             completeness,
             couriers,
             lines,
@@ -66,7 +67,6 @@ def connected(handler: Handler) -> Iterator[None]:
             tokens,
         ):
             patch.setattr(module, "make_client", client)
-        patch.setattr(sending, "make_client", client)
         patch.setattr(stages, "make_client", client)
         yield
 

@@ -30,6 +30,7 @@ from tests.factories import (
     ShopFactory,
     user_with,
 )
+from tests.pipeline.one_by_one import OneByOne
 from tests.pipeline.seller import (
     Seller,
     draft,
@@ -45,7 +46,7 @@ pytestmark = pytest.mark.django_db
 PROMOTED = Rejected(PlatformError(ErrorClass.BUSINESS, "stock_locked", "活动商品不能减库存"))
 
 
-class Channel:
+class Channel(OneByOne):
     """A platform that shows figures, and what it was told."""
 
     repeatable: frozenset[type] = frozenset()

@@ -31,12 +31,13 @@ from tests.factories import (
     StageTaskFactory,
     SyncCursorFactory,
 )
+from tests.pipeline.one_by_one import OneByOne
 from tests.pipeline.seller import versions
 
 pytestmark = pytest.mark.django_db
 
 
-class Line:
+class Line(OneByOne):
     """A connector that answers what the test says; ``calls`` is what it was told.
 
     Its platform keeps what took effect in ``book``. ``cut`` answers let the effect happen and

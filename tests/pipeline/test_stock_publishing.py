@@ -1,5 +1,6 @@
 """Stock figures: true when computed, told when they differ from what is shown, never backwards."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from channels_sync.contracts import (
     ErrorClass,
     PlatformError,
     Rejected,
+    StockCall,
     StockEcho,
     StockFigure,
     TryLater,
@@ -25,13 +27,14 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.contracts import ChannelStatus
 from ordercenter.pipeline import publishing, sending, stock_watch
 from tests.factories import ListingFactory, ShopCredentialFactory, ShopFactory
+from tests.pipeline.one_by_one import OneByOne
 from tests.pipeline.seller import Seller, again, draft, line, open_seller, take_one
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)
 
 
-class Channel:
+class Channel(OneByOne):
     """A platform that shows figures by listing code, and what it was told in what order."""
 
     repeatable: frozenset[type] = frozenset()
@@ -39,6 +42,14 @@ class Channel:
     def __init__(self) -> None:
         self.told: list[StockFigure] = []
         self.answers: list[Any] = []
+        self.asked = 0
+        self.takes_figures = True
+
+    def stock_calls(self, figures: Sequence[StockFigure]) -> list[StockCall]:
+        self.asked += 1
+        if not self.takes_figures:
+            raise Unsupported("库存同步")
+        return super().stock_calls(figures)
 
     def publish_stock(self, figure: StockFigure) -> StockEcho:
         self.told.append(figure)
@@ -301,16 +312,28 @@ def test_a_broken_listing_leaves_one_dead_letter(seller: Seller, channel: Channe
 
 
 def test_a_platform_without_figures_is_asked_once_a_day(seller: Seller, channel: Channel) -> None:
-    channel.answers = [Unsupported("库存同步")]
+    channel.takes_figures = False
     publish()
     assert OutboundMessage.objects.filter(state="unsupported").count() == 1
-    assert len(channel.told) == 1
+    assert channel.asked == 1
     seller.receive("SOFA", 1)
     publish(minutes=60)
-    assert len(channel.told) == 1
+    assert channel.asked == 1
     assert waiting() == set()
+    channel.takes_figures = True
     publish(minutes=25 * 60)
-    assert len(channel.told) == 7
+    assert len(channel.told) == 6
+
+
+def test_a_platform_that_is_found_to_take_none_is_left_alone_for_a_day_too(
+    seller: Seller, channel: Channel
+) -> None:
+    channel.answers = [Unsupported("库存同步")] * 6
+    publish()
+    assert set(OutboundMessage.objects.values_list("state", flat=True)) == {"unsupported"}
+    seller.receive("SOFA", 1)
+    publish(minutes=60)
+    assert len(channel.told) == 6
 
 
 def test_a_listing_without_the_item_its_platform_asks_for_is_not_told(

@@ -72,7 +72,7 @@ class Platform:
         if isinstance(answer, Exception):
             raise answer
 
-    ship = publish_stock = answer_stop = write_memo = answer_address = _tell
+    ship = answer_stop = write_memo = answer_address = _tell
 
     def knows(self, _told: Any) -> bool | None:
         return None

@@ -14,6 +14,7 @@ from channels_sync.models import OutboundMessage, PublishedStock
 from ordercenter.core.clock import now as clock_now
 from ordercenter.pipeline import publishing, sending
 from tests.factories import OutboundMessageFactory, ShopCredentialFactory, ShopFactory
+from tests.pipeline.one_by_one import OneByOne
 from tests.pipeline.seller import Seller, open_seller
 from tests.races.tools import SURE, Gap
 
@@ -22,7 +23,7 @@ MINUTE = timedelta(minutes=1)
 TAKEN, CALLING, TOLD = "taken", "calling", "told"
 
 
-class Platform:
+class Platform(OneByOne):
     """Keeps what it was told in the order of the effects."""
 
     repeatable: frozenset[type] = frozenset()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
+from channels_sync.connectors.base import key_of_all, lots
 from channels_sync.connectors.douyin.wire import DouyinWire, number_or_text
 from channels_sync.connectors.exchange import platform_error, reading_reply
 from channels_sync.connectors.receivers import Cipher, Opened, open_all, same_receiver
@@ -24,6 +25,8 @@ from channels_sync.contracts import (
     PlatformError,
     Rejected,
     ShipNotice,
+    StockAnswer,
+    StockCall,
     StockEcho,
     StockFigure,
     StopAnswer,
@@ -35,6 +38,10 @@ from channels_sync.contracts import (
 
 MEMO_LENGTH: Final = 60
 CIPHERS_A_CALL: Final = 50
+STOCK: Final = "/sku/syncStock"
+BATCH: Final = "/sku/syncStockBatch"
+SKUS_A_CALL: Final = 100
+"""No source states how many a batch may hold."""
 IN_WAREHOUSE: Final = "1003"
 """``is_approved`` of a refusal: the order is being worked in the warehouse."""
 APPROVED: Final = 0
@@ -91,24 +98,54 @@ class DouyinTelling(DouyinWire):
 
     # --- stock ------------------------------------------------------------------------------
 
+    def stock_calls(self, figures: Sequence[StockFigure]) -> list[StockCall]:
+        """SKUs of one product go together, told the same way."""
+        alike: dict[tuple[str, bool], list[StockFigure]] = {}
+        for figure in figures:
+            alike.setdefault((figure.platform_item_id, figure.believed is None), []).append(figure)
+        one_by_one: list[StockCall] = []
+        together: list[StockCall] = []
+        for (product, _is_set), rows in alike.items():
+            for lot in lots(rows, SKUS_A_CALL if product else 1):
+                calls, interface = (together, BATCH) if len(lot) > 1 else (one_by_one, STOCK)
+                calls.append(StockCall(interface, lot))
+        return together + one_by_one
+
     def publish_stock(self, figure: StockFigure) -> StockEcho:
         """Tell the difference where it is known, else set the figure."""
-        change = None if figure.believed is None else figure.quantity - figure.believed
+        change = _change(figure)
         if change == 0:
             return StockEcho()
-        params = {
-            **_goods(figure),
-            "incremental": change is not None,
-            "stock_num": figure.quantity if change is None else change,
-            "idempotent_id": figure.key,
-        }
+        self._sync(STOCK, {**_goods(figure), **_number(figure), "idempotent_id": figure.key,
+                           "incremental": change is not None})  # fmt: skip
+        return StockEcho()
+
+    def publish_figures(self, figures: Sequence[StockFigure]) -> list[StockAnswer]:
+        if len(figures) == 1:
+            return [self.publish_stock(figures[0])]
+        return self.all_or_each(figures, lambda: self._sync_all(figures))
+
+    def _sync_all(self, figures: Sequence[StockFigure]) -> list[StockEcho]:
+        """``syncStockBatch``: SKUs of one product, all or none."""
+        told = [figure for figure in figures if _change(figure) != 0]
+        if told:
+            rows = [{**_sku(figure), **_number(figure)} for figure in told]
+            params = {
+                "product_id": number_or_text(told[0].platform_item_id),
+                "incremental": told[0].believed is not None,
+                "idempotent_id": key_of_all(told),
+                "sku_sync_list": rows,
+            }
+            self._sync(BATCH, params)
+        return [StockEcho() for _ in figures]
+
+    def _sync(self, path: str, params: Mapping[str, Any]) -> None:
         try:
-            self.call("/sku/syncStock", params, writes=True)
+            self.call(path, params, writes=True)
         except Rejected as refusal:
             if self._is_locked(refusal.error):
                 raise Rejected(replace(refusal.error, code="stock_locked")) from refusal
             raise
-        return StockEcho()
 
     def _is_locked(self, error: PlatformError) -> bool:
         """Whether goods on promotion are the reason: by codes of option ``stock_locked``.
@@ -252,14 +289,29 @@ def _tracking_number(notice: ShipNotice) -> str:
     return notice.tracking_number or notice.channel_number
 
 
+def _change(figure: StockFigure) -> int | None:
+    """The difference to tell; None where the figure itself is set."""
+    return None if figure.believed is None else figure.quantity - figure.believed
+
+
+def _number(figure: StockFigure) -> dict[str, int]:
+    change = _change(figure)
+    return {"stock_num": figure.quantity if change is None else change}
+
+
 def _goods(figure: StockFigure) -> dict[str, Any]:
-    """Name one SKU of a product: by the platform's id, else by the merchant's code."""
+    """Name one SKU of a product, where the product is known."""
     product = figure.platform_item_id
     named: dict[str, Any] = {"product_id": number_or_text(product)} if product else {}
+    return {**named, **_sku(figure)}
+
+
+def _sku(figure: StockFigure) -> dict[str, Any]:
+    """Name one SKU: by the platform's id, else by the merchant's code."""
     if figure.platform_sku_id:
-        return {**named, "sku_id": number_or_text(figure.platform_sku_id)}
+        return {"sku_id": number_or_text(figure.platform_sku_id)}
     if figure.outer_code:
-        return {**named, "code": figure.outer_code}
+        return {"code": figure.outer_code}
     raise Rejected(
         PlatformError(ErrorClass.BUSINESS, "no_listing", "没有平台规格编号，也没有商家编码")
     )

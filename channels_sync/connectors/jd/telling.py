@@ -86,6 +86,11 @@ class JdTelling(JdCalls):
 
     # --- stock ---
 
+    @property
+    def stock_interface(self) -> str:
+        """The option ``stock_method`` goes before JD's older one."""
+        return self.access.options.get("stock_method", STOCK)
+
     def publish_stock(self, figure: StockFigure) -> StockEcho:
         """Set the figure; JD has no call for a difference and does not say what it shows."""
         if not figure.platform_sku_id:
@@ -98,7 +103,7 @@ class JdTelling(JdCalls):
             "storeId": options.get("store_id", "0"),
         }
         try:
-            self.call(options.get("stock_method", STOCK), business, writes=True)
+            self.call(self.stock_interface, business, writes=True)
         except Rejected as refusal:
             named = options.get("stock_locked_codes", LOCKED_CODES).split(",")
             if refusal.error.code not in {code.strip() for code in named} - {""}:

@@ -254,6 +254,10 @@ class OpenJsonConnector(BaseConnector):
         }
         self._tell("ship", notice.channel_number, notice.key, facts, "发货回传")
 
+    @property
+    def stock_interface(self) -> str:
+        return "stock"
+
     def publish_stock(self, figure: StockFigure) -> StockEcho:
         facts = {
             "sku_id": figure.platform_sku_id,

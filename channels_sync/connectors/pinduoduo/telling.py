@@ -135,6 +135,10 @@ class PinduoduoTelling(PinduoduoWire):
 
     # --- stock ------------------------------------------------------------------------------
 
+    @property
+    def stock_interface(self) -> str:
+        return STOCK
+
     def publish_stock(self, figure: StockFigure) -> StockEcho:
         """Tell the difference where it is known, else set the figure.
 

@@ -86,6 +86,8 @@ _LEVEL: Final = """inventoryItem { id inventoryLevel(locationId: $location) {
   quantities(names: ["available"]) { name quantity } } }"""
 LEVEL_OF_VARIANT: Final = f"""query($id: ID!, $location: ID!) {{
 productVariant(id: $id) {{ id {_LEVEL} }} }}"""
+LEVELS: Final = f"""query($ids: [ID!]!, $location: ID!) {{
+nodes(ids: $ids) {{ ... on ProductVariant {{ id {_LEVEL} }} }} }}"""
 LEVEL_OF_SKU: Final = f"""query($q: String!, $location: ID!) {{
 productVariants(first: 2, query: $q) {{ nodes {{ id {_LEVEL} }} }} }}"""
 SET_STOCK: Final = """mutation($input: InventorySetQuantitiesInput!, $key: String!) {

@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from channels_sync.connectors.exchange import platform_error, reading_reply
+from channels_sync.connectors.exchange import reading_reply
 from channels_sync.connectors.shopify import queries
+from channels_sync.connectors.shopify.stock import ShopifyStock
 from channels_sync.connectors.shopify.wire import (
-    IDEMPOTENT_FROM,
     USER_ERRORS,
-    ShopifyLine,
     all_rows,
     gid,
     not_there_now,
     number_of,
     refused,
-    rows_of,
 )
 from channels_sync.connectors.values import Node, merged_note
 from channels_sync.contracts import (
@@ -23,22 +21,17 @@ from channels_sync.contracts import (
     Rejected,
     ShipLine,
     ShipNotice,
-    StockEcho,
     StockFigure,
     Told,
-    TryLater,
 )
 
 _OPEN: Final = frozenset({"OPEN", "IN_PROGRESS"})
 _NOT_SENT: Final = frozenset({"CANCELLED", "ERROR", "FAILURE"})
-_STALE: Final = frozenset({"CHANGE_FROM_QUANTITY_STALE", "COMPARE_QUANTITY_STALE"})
-_STILL_RUNNING: Final = "IDEMPOTENCY_CONCURRENT_REQUEST"
-_FAILED_BEFORE: Final = "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED"
 _NOTE_LIMIT: Final = 5000
 """Unverified; the option ``memo_limit`` goes before it."""
 
 
-class ShopifyTelling(ShopifyLine):
+class ShopifyTelling(ShopifyStock):
     """The store hears of parcels, figures and notes, each of which may be told twice."""
 
     repeatable: ClassVar[frozenset[type]] = frozenset({ShipNotice, StockFigure, Memo})
@@ -118,92 +111,6 @@ class ShopifyTelling(ShopifyLine):
         self.ask(queries.ADD_TRACKING, wanted, writes=True)
         return True
 
-    # --- stock ------------------------------------------------------------------------------
-
-    def publish_stock(self, figure: StockFigure) -> StockEcho:
-        """Set ``available`` at the shop's location, comparing with what is there.
-
-        Where the store shows less than we believe it has sold what we do not know of yet: the
-        figure is lowered by as much. A figure that went stale in between is read again, once.
-        """
-        place = self._location()
-        for last in (False, True):
-            item, shown = self._level(figure, place)
-            wanted = _wanted(figure, shown)
-            if wanted == shown:
-                return StockEcho(shown)
-            try:
-                self._set_stock(figure, (item, place), shown, wanted)
-            except Rejected as error:
-                if error.error.sub_code not in _STALE or last:
-                    raise _stock_refusal(error) from error
-            else:
-                return StockEcho(wanted)
-        raise AssertionError("the second round returns or raises")
-
-    def _location(self) -> str:
-        """Where stock is shown: the option ``location_id``, else the first active location."""
-        if given := self.access.options.get("location_id"):
-            return gid("Location", number_of(given) or given)
-        with reading_reply():
-            rows = rows_of(self.ask(queries.LOCATIONS, {}).node("locations").data)
-            for row in rows:
-                place = Node.of(row, "locations")
-                if place.boolean("isActive", default=True):
-                    return place.id("id")
-        raise refused("no_location", "店铺没有启用的仓库地点")
-
-    def _level(self, figure: StockFigure, place: str) -> tuple[str, int]:
-        """The inventory item of a listing and what it shows as available now."""
-        variant = self._variant(figure, place)
-        with reading_reply():
-            item = variant.node_or_empty("inventoryItem")
-            levels = item.node_or_empty("inventoryLevel").nodes("quantities")
-            found = [one for one in levels if one.text("name") in {"available", ""}]
-            if found:
-                return item.id("id"), found[0].whole("quantity")
-        raise refused("not_stocked", "该商品没有在所选地点管理库存")
-
-    def _variant(self, figure: StockFigure, place: str) -> Node:
-        if figure.platform_sku_id:
-            wanted = {"id": gid("ProductVariant", figure.platform_sku_id), "location": place}
-            rows = [self.ask(queries.LEVEL_OF_VARIANT, wanted).get("productVariant")]
-        else:
-            code = figure.outer_code.replace("\\", "\\\\").replace('"', '\\"')
-            wanted = {"q": f'sku:"{code}"', "location": place}
-            found = self.ask(queries.LEVEL_OF_SKU, wanted).node_or_empty("productVariants")
-            rows = rows_of(found.data)
-        variants = [row for row in rows if isinstance(row, Mapping)]
-        if len(variants) != 1:
-            words = "平台上没有这个商品规格" if not variants else "平台上有多个规格使用同一商家编码"
-            raise refused("no_such_variant", words)
-        return Node(variants[0], "productVariant")
-
-    def _set_stock(
-        self, figure: StockFigure, where: tuple[str, str], shown: int, wanted: int
-    ) -> None:
-        """One compare-and-set. Its key stands for the very change, so a repeat is the same."""
-        item, place = where
-        is_new = self.version >= IDEMPOTENT_FROM
-        compare = "changeFromQuantity" if is_new else "compareQuantity"
-        row = {"inventoryItemId": item, "locationId": place, "quantity": wanted, compare: shown}
-        stock = {
-            "name": "available",
-            "reason": "correction",
-            "referenceDocumentUri": f"gid://order-center/StockPush/{figure.key}",
-            "quantities": [row],
-        }
-        key = f"{figure.key}:{shown}:{wanted}"
-        if not is_new:
-            self.ask(queries.SET_STOCK_BEFORE, {"input": stock}, writes=True)
-            return
-        try:
-            self.ask(queries.SET_STOCK, {"input": stock, "key": key}, writes=True)
-        except Rejected as error:
-            if error.error.sub_code != _FAILED_BEFORE:
-                raise
-            self.ask(queries.SET_STOCK, {"input": stock, "key": f"{key}:again"}, writes=True)
-
     # --- notes ------------------------------------------------------------------------------
 
     def write_memo(self, memo: Memo) -> None:
@@ -235,7 +142,7 @@ class ShopifyTelling(ShopifyLine):
             note = self._note(told.channel_number)
             return merged_note(note, told.text, limit=len(note) + len(told.text) + 1) is None
         if isinstance(told, StockFigure):
-            shown = self._level(told, self._location())[1]
+            shown = self.level(told, self.location())[1]
             return {told.quantity: True, told.believed: False}.get(shown)
         return None
 
@@ -297,16 +204,3 @@ def _take(items: Iterator[Node], wanted: dict[str, int]) -> list[Mapping[str, An
             wanted[line] -= quantity
             taken.append({"id": item.id("id"), "quantity": quantity})
     return taken
-
-
-def _wanted(figure: StockFigure, shown: int) -> int:
-    """What to show: the figure, less what the store has sold without our knowing."""
-    if figure.believed is None:
-        return figure.quantity
-    return max(0, min(figure.quantity, shown + figure.quantity - figure.believed))
-
-
-def _stock_refusal(error: Rejected) -> Rejected | TryLater:
-    if error.error.sub_code in _STALE | {_STILL_RUNNING}:
-        return TryLater(platform_error("stock_moved", "平台库存正在变动，稍后再推"))
-    return error

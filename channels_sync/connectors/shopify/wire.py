@@ -158,12 +158,16 @@ class ShopifyLine(BaseConnector):
         *,
         cost: float = SMALL,
         writes: bool = False,
+        judged: bool = True,
     ) -> Node:
         """Ask GraphQL and return ``data``; raises TryLater or Rejected.
 
-        ``data`` and ``errors`` together is half an answer and counts as none.
+        ``data`` and ``errors`` together is half an answer and counts as none. The
+        ``userErrors`` of an answer that is not ``judged`` are left to the caller.
         """
         data = self.with_token(lambda: self._ask(query, variables, cost=cost, writes=writes))
+        if not judged:
+            return data
         with reading_reply(writes=writes):
             error = user_error(data)
         if error is not None:

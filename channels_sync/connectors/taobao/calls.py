@@ -34,7 +34,6 @@ class TaobaoCalls(BaseConnector):
     limits: ClassVar[Mapping[str, Limit]] = {
         "*": Limit(40, 80),
         "taobao.top.oaid.decrypt": Limit(2, 4),
-        "taobao.skus.quantity.update": Limit(5, 10),
     }
     """Not stated by the platform for every application: what it refuses slows us down further."""
     stale_token_codes: ClassVar[frozenset[str]] = frozenset({"26", "27", "invalid-sessionkey"})

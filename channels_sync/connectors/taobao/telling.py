@@ -1,10 +1,11 @@
 """Tell Taobao: parcels, stock, stopped parcels and notes (``channels.md`` 1d)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Final
 
+from channels_sync.connectors.base import lots
 from channels_sync.connectors.exchange import reading_reply, require_success
 from channels_sync.connectors.taobao.calls import TaobaoCalls
 from channels_sync.connectors.taobao.wire import china_text
@@ -16,6 +17,8 @@ from channels_sync.contracts import (
     PlatformError,
     Rejected,
     ShipNotice,
+    StockAnswer,
+    StockCall,
     StockEcho,
     StockFigure,
     StopAnswer,
@@ -34,6 +37,7 @@ MEMO: Final = "taobao.trade.memo.update"
 STOP: Final = "taobao.rdc.aligenius.sendgoods.cancel"
 MEMO_BYTES: Final = 1000
 SET, ADD = "1", "2"
+SKUS_A_CALL: Final = 20
 LOCKED_CODES: Final = "isv.item-quantity-update-service-error:ITEM_IN_PROMOTION"
 """Unverified: what refuses to lower goods on promotion has to be seen on a real shop."""
 SHIPPED: Final = frozenset({"WAIT_BUYER_CONFIRM_GOODS", "TRADE_BUYER_SIGNED", "TRADE_FINISHED"})
@@ -109,22 +113,39 @@ class TaobaoTelling(TaobaoCalls):
 
     # --- stock ---
 
+    def stock_calls(self, figures: Sequence[StockFigure]) -> list[StockCall]:
+        """SKUs of one item go together, up to 20 of them, told the same way."""
+        found: list[StockCall] = []
+        for (item, _kind), alike in _alike(figures).items():
+            alone = [one for one in alike if not (item and one.platform_sku_id)]
+            several = [one for one in alike if item and one.platform_sku_id]
+            found += [StockCall(ITEM, (one,)) for one in alone]
+            found += [StockCall(SKUS, lot) for lot in lots(several, SKUS_A_CALL)]
+        return sorted(found, key=lambda call: call.interface != found[0].interface)
+
     def publish_stock(self, figure: StockFigure) -> StockEcho:
         """Tell the difference to what Taobao shows by our books; without that, set the figure."""
-        number, kind = figure.quantity, SET
-        if figure.believed is not None:
-            number, kind = figure.quantity - figure.believed, ADD
-            if not number:
-                return StockEcho()
-        method, business = _stock_call(figure, number)
+        (echo,) = self._set_all((figure,))
+        return echo
+
+    def publish_figures(self, figures: Sequence[StockFigure]) -> list[StockAnswer]:
+        if len(figures) == 1:
+            return [self.publish_stock(figures[0])]
+        return self.all_or_each(figures, lambda: self._set_all(figures))
+
+    def _set_all(self, figures: Sequence[StockFigure]) -> list[StockEcho]:
+        """Tell figures of one item and one kind; what would change nothing is left out."""
+        kind = _kind(figures[0])
+        told = [one for one in figures if kind == SET or one.quantity != one.believed]
+        if not told:
+            return [StockEcho() for _ in figures]
+        method, business = _stock_call(told, kind)
         try:
             answer = self.call(method, {**business, "type": kind}, writes=True)
         except Rejected as refusal:
             raise self._as_locked(refusal) from refusal
-        try:
-            return _echo(answer.node_or_empty("item"), figure.platform_sku_id)
-        except Unreadable:  # the figure took effect, whatever else the answer holds
-            return StockEcho()
+        item = answer.node_or_empty("item")
+        return [_echo(item, one.platform_sku_id) if one in told else StockEcho() for one in figures]
 
     def _as_locked(self, refusal: Rejected) -> Rejected:
         named = self.access.options.get("stock_locked_codes", LOCKED_CODES).split(",")
@@ -205,23 +226,43 @@ def _refuse_a_no(answer: Node) -> None:
             raise Rejected(PlatformError(ErrorClass.BUSINESS, code, words))
 
 
-def _stock_call(figure: StockFigure, number: int) -> tuple[str, dict[str, str]]:
-    """The call for goods with SKUs, and for goods without. Raises Rejected without an item."""
-    if not figure.platform_item_id:
+def _kind(figure: StockFigure) -> str:
+    return SET if figure.believed is None else ADD
+
+
+def _alike(figures: Sequence[StockFigure]) -> dict[tuple[str, str], list[StockFigure]]:
+    """Figures by item and kind."""
+    found: dict[tuple[str, str], list[StockFigure]] = {}
+    for figure in figures:
+        found.setdefault((figure.platform_item_id, _kind(figure)), []).append(figure)
+    return found
+
+
+def _stock_call(figures: Sequence[StockFigure], kind: str) -> tuple[str, dict[str, str]]:
+    """The call for SKUs of an item, and for goods without. Raises Rejected without an item."""
+    first = figures[0]
+    if not first.platform_item_id:
         words = "缺少淘宝商品编号（num_iid），无法同步库存：请先拉取一笔含该商品的订单或补全映射"
         raise Rejected(PlatformError(ErrorClass.BUSINESS, "no_item_id", words))
-    business = {"num_iid": figure.platform_item_id}
-    if figure.platform_sku_id:
-        return SKUS, {**business, "skuid_quantities": f"{figure.platform_sku_id}:{number}"}
-    return ITEM, {**business, "quantity": str(number)}
+    business = {"num_iid": first.platform_item_id}
+    numbers = [f.quantity - (f.believed or 0) if kind == ADD else f.quantity for f in figures]
+    if first.platform_sku_id:
+        pairs = zip(figures, numbers, strict=True)
+        text = ";".join(f"{figure.platform_sku_id}:{number}" for figure, number in pairs)
+        return SKUS, {**business, "skuid_quantities": text}
+    return ITEM, {**business, "quantity": str(numbers[0])}
 
 
 def _echo(item: Node, platform_sku_id: str) -> StockEcho:
-    if not platform_sku_id:
-        return StockEcho(item.optional_whole("num"))
-    rows = item.nodes("skus", "sku")
-    mine = next((row for row in rows if row.text("sku_id") == platform_sku_id), None)
-    return StockEcho(None if mine is None else mine.optional_whole("quantity"))
+    """What the answer says it shows; it took effect, whatever else the answer holds."""
+    try:
+        if not platform_sku_id:
+            return StockEcho(item.optional_whole("num"))
+        rows = item.nodes("skus", "sku")
+        mine = next((row for row in rows if row.text("sku_id") == platform_sku_id), None)
+        return StockEcho(None if mine is None else mine.optional_whole("quantity"))
+    except Unreadable:
+        return StockEcho()
 
 
 def _stop_fields(answer: StopAnswer, at: str) -> dict[str, str]:

@@ -93,6 +93,10 @@ class WeChatTelling(WeChatLine):
 
     # --- stock ------------------------------------------------------------------------------
 
+    @property
+    def stock_interface(self) -> str:
+        return STOCK
+
     def publish_stock(self, figure: StockFigure) -> StockEcho:
         """Tell the difference; the figure itself only where nobody knows what is shown (X6)."""
         if not (figure.platform_item_id and figure.platform_sku_id):

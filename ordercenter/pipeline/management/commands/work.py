@@ -65,7 +65,7 @@ def nudge_polls() -> str:
 
 
 _asking: Final = SideBySide(patience=1.0)
-_telling: Final = SideBySide(patience=0.05)
+_telling: Final = SideBySide(patience=0.0, on_done=waking.wake)
 _stock: Final = stock_watch.StockWatch()
 
 
@@ -87,8 +87,10 @@ OUTWARD: Final[Sequence[Step]] = (
     (20.0, settle_intents),
 )
 STOCK: Final[Sequence[Step]] = ((5.0, _stock.step),)
-SEND_SECONDS: Final = 0.2
+SEND_SECONDS: Final = 0.1
 """How long the sender sleeps when nothing wakes it."""
+BREATH_SECONDS: Final = 0.02
+"""What commits within so long is told together."""
 GATES: Final[Sequence[Step]] = ((0.5, planned.start_due), (5.0, acts.expire_due))
 """On their own: a time that was told is kept, whatever else there is to do."""
 BACKFILL: Final[Sequence[Step]] = ((0.5, backfills.work_backfills),)
@@ -167,7 +169,7 @@ def _take_in(stop: threading.Event) -> None:
 
 
 def _send(stop: threading.Event) -> None:
-    """Tell the platforms what is queued, as soon as it is."""
+    """Tell the platforms what is queued, as soon as it is and their last calls have come back."""
     while not stop.is_set():
         try:
             send_out()
@@ -177,6 +179,7 @@ def _send(stop: threading.Event) -> None:
             stop.wait(1)
         close_old_connections()
         waking.sleep(SEND_SECONDS)
+        stop.wait(BREATH_SECONDS)
 
 
 def _loop(steps: Sequence[Step], stop: threading.Event) -> None:

@@ -139,8 +139,7 @@ class Admin:
             raise GraphqlError(message, "undefinedField")
         now = self.book.clock()
         bucket = self._buckets.setdefault(shop.code, Bucket(shop, now))
-        pages = [field.arguments.get("first") for field in fields.values()]
-        requested = sum(2 + page if isinstance(page, int) else 12 for page in pages)
+        requested = sum(_points(field) for field in fields.values())
         if not bucket.draw(requested, now):
             cost = {"extensions": bucket.told(requested, None)}
             return GraphqlError("Throttled", "THROTTLED").body() | cost
@@ -148,7 +147,7 @@ class Admin:
             response: known[field.name](Call(shop, version, field))
             for response, field in fields.items()
         }
-        rows = sum(len(found.get("nodes", ())) for found in data.values() if found)
+        rows = sum(_rows(found) for found in data.values() if found)
         actual = min(requested, 2 + rows)
         bucket.give_back(requested - actual)
         told: dict[str, Any] = {"data": data, "extensions": bucket.told(requested, actual)}
@@ -236,3 +235,15 @@ class Admin:
             "myshopifyDomain": shop_domain(call.shop),
             "currencyCode": call.shop.currency,
         }
+
+
+def _points(field: Field) -> int:
+    """What a field may cost at most, by the rows it asks for."""
+    ids, first = field.arguments.get("ids"), field.arguments.get("first")
+    if isinstance(ids, list):
+        return 2 + len(ids)
+    return 2 + first if isinstance(first, int) else 12
+
+
+def _rows(found: Any) -> int:
+    return len(found) if isinstance(found, list) else len(found.get("nodes", ()))

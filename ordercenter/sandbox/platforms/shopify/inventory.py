@@ -4,7 +4,8 @@
 ``ignoreCompareQuantity``), from 2026-04 with ``changeFromQuantity``, which must be there and
 may be null, and with ``@idempotent(key:)``. Queries: ``inventoryItem(id)``,
 ``inventoryItems(first, query: "sku:...")``, ``productVariant(id)``,
-``productVariants(first, query: "sku:...")``, ``locations(first)``, ``location(id)``.
+``productVariants(first, query: "sku:...")``, ``nodes(ids)`` of variants, ``locations(first)``,
+``location(id)``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ordercenter.sandbox.book import Book, Listed, ShopConfig
 
 NEW_RULES: Final = "2026-04"
+MOST_ROWS: Final = 250
 NAMES: Final = frozenset({"available", "on_hand"})
 BY_SKU: Final = re.compile(r"""sku:\s*(?:'([^']*)'|"([^"]*)"|(\S+))""")
 STALE_NEW, STALE_OLD = "CHANGE_FROM_QUANTITY_STALE", "COMPARE_QUANTITY_STALE"
@@ -42,6 +44,7 @@ class Inventory:
             "inventoryItems": self.items,
             "productVariant": self.variant,
             "productVariants": self.variants,
+            "nodes": self.nodes,
             "locations": self.locations,
             "location": self.location,
         }
@@ -67,6 +70,15 @@ class Inventory:
     def variants(self, call: Call) -> dict[str, Any]:
         found = self._by_sku(call)
         return connection([self._variant_node(call.shop, listed) for listed in found])
+
+    def nodes(self, call: Call) -> list[dict[str, Any] | None]:
+        """nodes(ids): variants in the order asked for, null for what there is none of."""
+        ids = call.field.arguments.get("ids")
+        if not isinstance(ids, list) or not 1 <= len(ids) <= MOST_ROWS:
+            raise GraphqlError(f"`ids` takes 1 to {MOST_ROWS} ids", "argumentLiteralsIncompatible")
+        numbers = [number_of(one, "ProductVariant") for one in ids]
+        found = [self.shelf.find(call.shop, sku_id=number) for number in numbers]
+        return [None if one is None else self._variant_node(call.shop, one) for one in found]
 
     def locations(self, call: Call) -> dict[str, Any]:
         return connection([location_node()])
@@ -134,6 +146,8 @@ class Inventory:
         wish = call.field.arguments.get("input")
         if not isinstance(wish, dict) or not isinstance(wish.get("quantities"), list):
             raise GraphqlError("Argument 'input' is required", "missingRequiredArguments")
+        if not 1 <= len(wish["quantities"]) <= MOST_ROWS:
+            raise GraphqlError("The input array size is out of range", "MAX_INPUT_SIZE_EXCEEDED")
         key = self._key(call)
         sent = digest(json.dumps(wish, sort_keys=True), length=16)
         if key and (before := self._attempts.get((call.shop.code, key))) is not None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ordercenter.sandbox.book import Line, Listed, Order, Refund, ShopConfig
 
 WEEK: Final = 7 * 86_400
+COLORS: Final = 3
+"""So many SKUs of the demo seller are one item in as many colors."""
+BUNDLES_FROM: Final = 8_000
+"""From this SKU number on things come in one kind only."""
 COMPANIES: Final = {
     "SF": "顺丰速运",
     "YTO": "圆通速递",
@@ -199,9 +203,12 @@ def line_status(order: Order, line: Line) -> str:
 
 
 def item_id(line: Line | Listed) -> int:
-    """The item a SKU belongs to; made of the code where the platform gave no SKU id."""
+    """The item a SKU belongs to, with its other two colors; made of the code where the platform
+    gave no SKU id."""
     if line.platform_sku_id:
-        return 690_000_000_000 + int(line.platform_sku_id) % 100_000
+        number = int(line.platform_sku_id) % 100_000
+        color = (number - 1) % 1_000 % COLORS if number % 10_000 < BUNDLES_FROM else 0
+        return 690_000_000_000 + number - color
     return 690_000_100_000 + int(digest(line.outer_code, length=4), 16)
 
 
