@@ -64,7 +64,10 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "trap 11": ("console.test_login:test_guesses_at_users_that_do_not_exist_lock_nobody_out",),
     "X12": (f"{BAD}:test_x12_releasing_by_hand_posted_by_the_warehouse_is_refused",),
     "X13": (f"{STAGES}:test_what_must_stop_gets_no_label", f"{TABLE}:{EACH_DOOR}"),
-    "X14": (f"{STAGES}:test_asking_twice_for_a_label_is_one_number",),
+    "X14": (
+        f"{STAGES}:test_asking_twice_for_a_label_is_one_number",
+        "pipeline.test_reprinting:test_a_label_is_printed_again_for_a_reason_on_record",
+    ),
     "X15": (f"{TABLE}:{EACH_DOOR}",
             "pipeline.test_privacy:test_x15_who_has_no_business_with_buyers_sees_none"),
     "X16": ("inventory.test_adjustments:test_a_large_correction_waits_for_a_second_person",),

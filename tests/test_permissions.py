@@ -912,6 +912,27 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             "post",
         ),
     ),
+    "work/parcels/<int:pk>/reprint/": (
+        Door(
+            "no reason",
+            answers(SUPERVISORS | {Role.PACKER}, yes=422),
+            lambda w: f"/work/parcels/{w.parcel.pk}/reprint/",
+            "post",
+        ),
+        Door(
+            "of a held order",
+            answers(SUPERVISORS | {Role.PACKER}, yes=409),
+            lambda w: f"/work/parcels/{w.held_parcel.pk}/reprint/",
+            "post",
+            lambda _w: {"why": "torn"},
+        ),
+        Door(
+            "in another warehouse",
+            answers(SUPERVISORS, yes=422, packer=404),
+            lambda w: f"/work/parcels/{w.foreign_parcel.pk}/reprint/",
+            "post",
+        ),
+    ),
     "work/parcels/<int:pk>/caught/": (
         Door(
             "no refund, nothing to catch",

@@ -69,6 +69,7 @@ class Action(models.TextChoices):
     INTERCEPT_ENDED = "intercept_ended", _("结束拦截")
     PROOF_EXPORTED = "proof_exported", _("导出审批证明")
     ORDER_PARTED = "order_parted", _("分批发货")
+    LABEL_REPRINTED = "label_reprinted", _("补打面单")
     MODEL_TRAINED = "model_trained", _("训练风险模型")
 
 

@@ -49,7 +49,7 @@ GROUPS: Final[Mapping[str, tuple[Promise, frozenset[str]]]] = {
         frozenset(
             {A.STAGE_DONE, A.PARCEL_SHIPPED, A.PARCEL_STOPPED, A.WAYBILL_ISSUED, A.WAYBILL_VOIDED,
              A.ORDER_SIGNED, A.LINE_SWAPPED, A.LINE_DROPPED, A.GIFTS_GIVEN, A.PRESALE_PROMISED,
-             A.ORDER_PARTED}
+             A.ORDER_PARTED, A.LABEL_REPRINTED}
         ),
     ),
     "platform": (

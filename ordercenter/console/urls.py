@@ -150,6 +150,7 @@ urlpatterns = [
     path("work/<int:pk>/done/", work.finish, name="finish"),
     path("work/scan/", work.scan_page, name="scan"),
     path("work/parcels/<int:pk>/label/", work.label, name="label"),
+    path("work/parcels/<int:pk>/reprint/", work.reprint, name="reprint"),
     path("work/parcels/<int:pk>/caught/", work.caught, name="caught"),
     path("work/parcels/<int:pk>/ship/", work.ship, name="ship"),
     path("shops/new/", shop_setup.new_page, name="shop_new"),

@@ -28,6 +28,7 @@ from ordercenter.core.clock import now
 from ordercenter.core.errors import OrderCenterError
 from ordercenter.core.policy import Can, allows, roles_of
 from ordercenter.pipeline import catching, stages
+from ordercenter.pipeline.reprinting import Why, reprint_label
 
 TASKS_A_PAGE: Final = 60
 LONGEST_CODE: Final = 64
@@ -237,6 +238,7 @@ def _draw_scan(
     if found.parcel:
         live = found.parcel.waybills.filter(state__in=[Waybill.State.INTENT, Waybill.State.LIVE])
         context |= {"goods": goods_of(found.parcel), "waybill": live.first()}
+        context["reprints"] = Why.choices
     return render(request, "console/scan.html", context, status=status)
 
 
@@ -258,6 +260,20 @@ def label(request: HttpRequest, pk: int) -> HttpResponse:
         stages.request_label(pk, user=me(request), actor=Actor.of(request))
     except OrderCenterError as refusal:
         return _draw_scan(request, parcel.number, refusal=refusal)
+    return HttpResponseRedirect(f"{reverse('scan')}?code={parcel.number}")
+
+
+@require_POST
+@page(Can.PACK)
+def reprint(request: HttpRequest, pk: int) -> HttpResponse:
+    """Print the label that is there once more, for a reason; pressed twice it is once."""
+    parcel = _parcel(request, pk)
+    why = request.POST.get("why", "")
+    try:
+        waybill = reprint_label(pk, why=why, user=me(request), actor=Actor.of(request))
+    except OrderCenterError as refusal:
+        return _draw_scan(request, parcel.number, refusal=refusal)
+    messages.success(request, _("补打面单 %(number)s，已记录原因") % {"number": waybill.number})
     return HttpResponseRedirect(f"{reverse('scan')}?code={parcel.number}")
 
 
