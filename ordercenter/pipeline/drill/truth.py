@@ -5,7 +5,8 @@ rule's hold does not count. An order without any trouble that something stops is
 
 The openers of a pattern that a later order completes are counted apart: once it is complete the
 center looks at them again and holds them beside the one that completed it, so that a reviewer has
-both in hand. What stops an opener and not that one is a false stop like any other.
+both in hand. Of a double order both are to be flagged (``BOTH``): its opener is a trouble like the
+second one. What stops an opener and not the order that completed it is a false stop.
 """
 
 import threading
@@ -55,6 +56,8 @@ EXPECTED: Final[Mapping[str, frozenset[str]]] = {
 }
 """By kind what finds it: ``kind:code`` of a hold, or ``mark:code`` of a finding that holds
 nothing, or the kind of a hold alone. One of them is enough."""
+BOTH: Final = {"duplicate": "duplicate_first"}
+"""Patterns of which the opener is to be held, too, and what it is counted as."""
 EXTRA: Final[Mapping[str, int]] = {
     "restricted_region": 5, "accounts_on_ip": 4, "buyer_burst": 4, "two_shops": 5,
     "blacklisted": 5, "blacklist_frozen": 4, "regional_limit": 4, "no_carrier": 4,
@@ -156,9 +159,12 @@ def compare(
     """Count every order of the truth by what we found of it."""
     stopped_by: Counter[str] = Counter()
     completed: defaultdict[str, set[str]] = defaultdict(set)
+    both: dict[str, str] = {}
     for row in rows:
         if row["kinds"] and row["cluster"]:
             completed[row["cluster"]] |= stops_of(found.get(_place(row), frozenset()))
+            for kind in BOTH.keys() & set(row["kinds"]):
+                both[row["cluster"]] = kind
     for row in rows:
         result.orders += 1
         ours = found.get(_place(row))
@@ -167,6 +173,8 @@ def compare(
         elif row["kinds"]:
             _count_trouble(row, ours, result)
         else:
+            if double := both.get(row["cluster"]):
+                _count_kind(row, ours, BOTH[double], EXPECTED[double], result)
             stopped_by.update(_count_clean(row, stops_of(ours), completed, result))
     result.stopped_by = dict(stopped_by.most_common())
 
@@ -199,14 +207,20 @@ def _count_trouble(row: Mapping[str, Any], ours: frozenset[str], result: Result)
     for name in row["kinds"]:
         if name == "refund_before_ship" and not row["refunds"]:
             continue  # nobody has asked for the money back yet
-        kind = result.kinds.setdefault(name, Kind())
-        kind.planted += 1
-        result.troubled += 1
-        if EXPECTED[name] & ours:
-            kind.caught += 1
-            result.caught += 1
-        elif len(kind.missed) < SHOWN:
-            kind.missed.append(f"{row['shop']} {row['number']}: {' '.join(sorted(ours)) or '-'}")
+        _count_kind(row, ours, name, EXPECTED[name], result)
+
+
+def _count_kind(
+    row: Mapping[str, Any], ours: frozenset[str], name: str, wanted: frozenset[str], result: Result
+) -> None:
+    kind = result.kinds.setdefault(name, Kind())
+    kind.planted += 1
+    result.troubled += 1
+    if wanted & ours:
+        kind.caught += 1
+        result.caught += 1
+    elif len(kind.missed) < SHOWN:
+        kind.missed.append(f"{row['shop']} {row['number']}: {' '.join(sorted(ours)) or '-'}")
 
 
 def _place(row: Mapping[str, Any]) -> Placed:
@@ -288,7 +302,15 @@ class Watch(threading.Thread):
 
 
 def _time(watch: Watch, result: Result) -> None:
-    """Seconds from an order's first message in the inbox to its first mark."""
+    took, result.unmarked = seconds_to_mark(watch)
+    if len(took) > 1:
+        hundredths = quantiles(took, n=100, method="inclusive")
+        result.median, result.p99 = round(hundredths[49], 3), round(hundredths[98], 3)
+        result.slowest = round(max(took), 3)
+
+
+def seconds_to_mark(watch: Watch) -> tuple[list[float], int]:
+    """Seconds from an order's first message in the inbox to its first mark; how many have none."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT o.id, min(m.received_at) FROM orders_salesorder o "
@@ -296,9 +318,6 @@ def _time(watch: Watch, result: Result) -> None:
             "AND m.channel_number = o.channel_number GROUP BY o.id"
         )
         arrived = dict(cursor.fetchall())
-    result.unmarked = len(arrived.keys() - watch.seen.keys())
-    took = [(watch.seen[pk] - at).total_seconds() for pk, at in arrived.items() if pk in watch.seen]
-    if len(took) > 1:
-        hundredths = quantiles(took, n=100, method="inclusive")
-        result.median, result.p99 = round(hundredths[49], 3), round(hundredths[98], 3)
-        result.slowest = round(max(took), 3)
+    seen = watch.seen
+    took = [(seen[pk] - at).total_seconds() for pk, at in arrived.items() if pk in seen]
+    return took, len(arrived.keys() - seen.keys())

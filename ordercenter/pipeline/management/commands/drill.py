@@ -17,7 +17,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from ordercenter.pipeline.drill import hot, labels, nasty, scarce, truth
+from ordercenter.pipeline.drill import doubles, hot, labels, nasty, scarce, truth
 from ordercenter.pipeline.drill.center import BASE_DIR, Center
 from ordercenter.pipeline.drill.desk import Say
 
@@ -34,11 +34,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--scenario", choices=list(SCENARIOS), default="books",
             help=_("books 逐单对账；n01 37 件库存 1000 个买家；n03 六成八的订单抢一个货品；"
-                   "n04 快递系统打印一万张面单；truth 埋下的异常抓住几成、误拦几单"),
+                   "n04 快递系统打印一万张面单；n08 五分钟内 176 对重复下单；"
+                   "truth 埋下的异常抓住几成、误拦几单"),
         )  # fmt: skip
         parser.add_argument("--buyers", type=int, default=1_000, help=_("n01：多少买家"))
         parser.add_argument("--orders", type=int, default=1_200, help=_("n03：共多少单"))
         parser.add_argument("--labels", type=int, default=10_000, help=_("n04：打印多少次面单"))
+        parser.add_argument("--pairs", type=int, default=176, help=_("n08：多少对"))
         parser.add_argument("--profile", choices=["nasty", "calm"], default="nasty")
         parser.add_argument("--minutes", type=float, default=10.0, help=_("持续几分钟"))
         parser.add_argument("--rate", type=float, default=20.0, help=_("每秒卖出几单"))
@@ -96,6 +98,11 @@ def _labels(center: Center, options: Options, say: Say) -> Told:
     return asdict(result), result.is_good
 
 
+def _doubles(center: Center, options: Options, say: Say) -> Told:
+    result = doubles.rehearse(center, pairs=options["pairs"], say=say)
+    return asdict(result), result.is_good
+
+
 def _truth(center: Center, options: Options, say: Say) -> Told:
     minutes, rate = options["minutes"], options["rate"]
     result = truth.rehearse(center, minutes=minutes, rate=rate, say=say)
@@ -107,6 +114,7 @@ SCENARIOS: Final[Mapping[str, Callable[[Center, Options, Say], Told]]] = {
     "n01": _scarce,
     "n03": _hot,
     "n04": _labels,
+    "n08": _doubles,
     "truth": _truth,
 }
 
