@@ -11,6 +11,7 @@ from django.db.models import F
 
 from channels_sync.contracts import ConnectorError, MessageKind, RawMessage
 from channels_sync.models import InboxMessage, SyncCursor
+from ordercenter.core.bulk import prepared_cursor
 from ordercenter.core.clock import now as clock_now
 
 LEASE: Final = timedelta(seconds=60)
@@ -51,7 +52,7 @@ def store(
          storable(m.event_id, 100), digest(m), m.body, now, _lane(m, lane, now))
         for m in messages
     ]  # fmt: skip
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             "INSERT INTO channels_sync_inboxmessage (shop_id, carrier, source, kind, "
             "channel_number, event_id, digest, body, received_at, lane, state, attempts, error, "

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db import connection, transaction
 
 from fulfillment.models import Parcel, ParcelLine, ParcelStop, Stage, StageClock, StageTask, Waybill
-from ordercenter.core.bulk import copy_rows, next_ids
+from ordercenter.core.bulk import copy_rows, next_ids, prepared_cursor
 from ordercenter.core.clock import now as clock_now
 
 CARRIER: Final = "sf"
@@ -167,7 +167,7 @@ def open_tasks(requests: Sequence[TaskRequest], *, now: datetime) -> int:
         ],
         strict=True,
     )]  # fmt: skip
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
             "INSERT INTO fulfillment_stagetask (order_id, parcel_id, warehouse_id, stage, "
             "priority, note, due_at, opened_at, state, done_by, escalation) "

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from django.db import connection
 
+from ordercenter.core.bulk import prepared_cursor
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -24,7 +26,7 @@ class SourceMap:
     """All active sources, read once a batch; answers the trying order for a shop and province."""
 
     def __init__(self) -> None:
-        with connection.cursor() as cursor:
+        with prepared_cursor() as cursor:
             cursor.execute(
                 "SELECT v.code, v.id, w.id, w.covers, w.rank, "
                 "coalesce(array_agg(s.shop_id) FILTER (WHERE s.shop_id IS NOT NULL), '{}') "

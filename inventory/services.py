@@ -26,13 +26,12 @@ from inventory.granting import (
     spread,
     wanted_by,
 )
-from inventory.models import Account, Reservation, StockLevel, StockMovement
+from inventory.models import Account, StockLevel, StockMovement
 from inventory.moves import note_moved
 from inventory.promising import Promise, write_promises
 from ordercenter.core.actor import Actor
-from ordercenter.core.bulk import array_text, copy_rows, prepared_cursor
+from ordercenter.core.bulk import array_text, copy_rows
 from ordercenter.core.clock import now as clock_now
-from ordercenter.core.errors import NotFound
 
 
 def lock_ahead(
@@ -54,9 +53,9 @@ def _already_held(
     order_ids: Sequence[int],
 ) -> dict[int, tuple[tuple[int, ...], tuple[int, ...]]]:
     """Orders that hold stock already: (virtual warehouses, reservations)."""
-    with prepared_cursor() as cursor:
+    with connection.cursor() as cursor:
         # Joined to the list and not "= ANY", so that it is one index probe an order whatever
-        # the planner believes of a table that has just grown.
+        # the planner believes of a table that has just grown; and planned anew each time.
         cursor.execute(
             "SELECT v.order_id, r.id, r.level_id FROM unnest(%s::bigint[]) AS v(order_id) "
             "CROSS JOIN LATERAL (SELECT id, level_id FROM inventory_reservation "
@@ -197,31 +196,6 @@ def release(
     close(
         rows, state="released", target=Account.AVAILABLE, reason=reason, actor=actor,
         now=now or clock_now(), refused=refused,
-    )  # fmt: skip
-    return len(rows)
-
-
-@transaction.atomic
-def release_some(
-    reservation_ids: Collection[int],
-    *,
-    order_id: int,
-    reason: str,
-    actor: Actor,
-    now: datetime | None = None,
-) -> int:
-    """Give back these reservations of one order; return how many ended now. Repeatable.
-
-    Raises NotFound, having changed nothing, where one of them is not the order's own.
-    """
-    wanted = set(reservation_ids)
-    own = Reservation.objects.filter(pk__in=wanted, order_id=order_id).count()
-    if own != len(wanted):
-        raise NotFound(what="该订单的库存占用")
-    rows = [row for row in active([order_id]) if row.pk in wanted]
-    close(
-        rows, state="released", target=Account.AVAILABLE, reason=reason, actor=actor,
-        now=now or clock_now(),
     )  # fmt: skip
     return len(rows)
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from typing import Final
 
-from django.db import connection
-
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import Entry, record_many
 from ordercenter.core.actor import Actor
+from ordercenter.core.bulk import prepared_cursor
 
 Address = tuple[int, str, str, str]
 """(shop, merchant's code, the platform's SKU id, its item id) of one order line."""
@@ -63,7 +62,7 @@ def learn_addresses(told: Iterable[Address], *, actor: Actor) -> int:
     rows = {one for one in told if (one[2] or one[3]) and len(one[2]) <= LONGEST >= len(one[3])}
     if not rows:
         return 0
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(_LEARN, [list(column) for column in zip(*rows, strict=True)])
         learned = cursor.fetchall()
     entries = []

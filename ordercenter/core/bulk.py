@@ -22,10 +22,10 @@ def next_ids(model: type[models.Model], count: int) -> list[int]:
     if not count:
         return []
     table = model._meta.db_table
-    with connection.cursor() as cursor:
+    with prepared_cursor() as cursor:
         cursor.execute(
-            "SELECT nextval(q.s) FROM (SELECT pg_get_serial_sequence(%s, 'id')::regclass AS s "
-            "OFFSET 0) q, generate_series(1, %s)",
+            "SELECT nextval(q.s) FROM (SELECT pg_get_serial_sequence(%s::text, 'id')::regclass "
+            "AS s OFFSET 0) q, generate_series(1, %s::int)",
             [table, count],
         )
         return [row[0] for row in cursor.fetchall()]
@@ -43,7 +43,9 @@ def prepared_cursor() -> Iterator[CursorWrapper]:
     """A cursor for statements of the hot paths: parsed and planned once a connection.
 
     Planning a statement of a few tables costs as much as fifty of its rows. Values are sent
-    beside the statement: they need a cast where the place does not tell their type.
+    beside the statement: they need a cast where the place does not tell their type. Not for what
+    reads a table that grows: it would be read to its end, as was right when it was small, until
+    it is analyzed.
     """
     with connection.cursor() as cursor:
         if not connection.queries_logged:  # the log can only tell what a usual cursor has sent

@@ -172,6 +172,7 @@ def test_one_hot_sku_a_thousand_and_a_single_order_are_measured_with_their_books
     assert (spread["skus"], spread["one_call_per_second"] > 0) == (1_000, True)
     path = run_bench("reserve_path")
     assert path["orders"] == 60
+    assert path["hot_row_per_second"] > 0
     assert path["wait_ms_worst"] >= path["wait_ms_p99"] >= path["wait_ms_median"] > 0
 
 

@@ -52,13 +52,19 @@ CITIES: Final = (
 )
 
 
-def trades(count: int, *, start: int, seed: int = 7) -> Iterator[RawMessage]:
-    """Taobao trades as the list gives them (``channels.md`` 1c); every hundredth is too cheap."""
+def trades(
+    count: int, *, start: int, seed: int = 7, kinds: int | None = None
+) -> Iterator[RawMessage]:
+    """Taobao trades as the list gives them (``channels.md`` 1c); every hundredth is too cheap.
+
+    Of all goods that are listed, or of ``kinds`` of them.
+    """
     rng = random.Random(seed + start)  # noqa: S311 - made-up orders
     listed = list(
         Listing.objects.filter(shop__channel="taobao", code_type="sku_id", sku__is_gift=False)
         .exclude(sku=None)
-        .values_list("code", "sku__base_price")
+        .order_by("pk")
+        .values_list("code", "sku__base_price")[:kinds]
     )
     now = clock_now().astimezone(SHANGHAI)
     for n in range(start, start + count):
