@@ -12,17 +12,16 @@ from django.db.models.functions import Coalesce
 from django.db.models.lookups import IsNull
 
 from inventory import arrivals
-from inventory.models import InboundLine, StockLevel, VirtualWarehouse
+from inventory.models import InboundLine, StockLevel
 from ordercenter.catalog.models import Shop, Sku
+from ordercenter.console.parting_facts import rests
 from ordercenter.console.selectors import open_holds
 from ordercenter.core.policy import AnyUser, sees_all
 from ordercenter.orders.models import OrderHold, OrderLine, SalesOrder
-from ordercenter.orders.states import OPEN, HoldKind, Leaves, OrderStatus
-from ordercenter.pipeline import parting, promises, telling
-from ordercenter.pipeline.parting import Parts
+from ordercenter.orders.states import OPEN, HoldKind
+from ordercenter.pipeline import promises
 from ordercenter.pipeline.promises import Outlook
 from ordercenter.pipeline.shortages import DEPOSIT
-from ordercenter.pipeline.work import load
 
 A_PAGE: Final = 50
 MOST_GROUPS: Final = 60
@@ -204,53 +203,6 @@ def balances(user: AnyUser) -> QuerySet[SalesOrder]:
     )
 
 
-def rests(user: AnyUser, *, sku: str = "", shop: int = 0) -> QuerySet[SalesOrder]:
-    """Orders a part of which waits for stock, who is served first on top."""
-    waits = OrderLine.objects.filter(order=OuterRef("pk"), leaves=Leaves.LATER, is_dropped=False)
-    if sku:
-        waits = waits.filter(sku__code=sku)
-    orders = SalesOrder.objects.visible_to(user).filter(
-        Exists(waits), status__in=OPEN - {OrderStatus.RECEIVED, OrderStatus.MAPPED}
-    )
-    if shop:
-        orders = orders.filter(shop=shop)
-    since = Coalesce("deposit_paid_at", "paid_at")
-    return (
-        orders.alias(since=since)
-        .select_related("shop")
-        .defer("receiver_sealed")
-        .order_by("-priority", "since", "pk")
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """What waits of one order that leaves in parts, and what does not."""
-
-    order: SalesOrder
-    later: Sequence[OrderLine]
-    here: Sequence[OrderLine]
-    """Held, and about to leave."""
-    gone: Sequence[OrderLine]
-
-
-def rests_of(orders: Sequence[SalesOrder]) -> list[Rest]:
-    """The goods of these orders by when they leave."""
-    lines: dict[int, list[OrderLine]] = {}
-    every = OrderLine.objects.filter(order__in=orders, sku__isnull=False, is_dropped=False)
-    for line in every.select_related("sku").order_by("order_id", "line_no"):
-        lines.setdefault(line.order_id, []).append(line)
-
-    def some(order: SalesOrder, *leaves: str) -> list[OrderLine]:
-        return [line for line in lines.get(order.pk, ()) if line.leaves in leaves]
-
-    return [
-        Rest(order, some(order, Leaves.LATER), some(order, Leaves.WHOLE, Leaves.FIRST),
-             some(order, Leaves.GONE))
-        for order in orders
-    ]  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class Balance:
     """What is still to be paid, and whether it has been for too long."""
@@ -334,35 +286,6 @@ def swap_facts(lines: Sequence[LineFacts], line_id: int, code: str) -> SwapFacts
         return None
     free = StockLevel.objects.filter(sku=sku).order_by(-FREE).values_list(FREE, flat=True).first()
     return SwapFacts(line, sku, free or 0, sku.base_price * line.quantity - line.amount)
-
-
-@dataclass(frozen=True, slots=True)
-class PartFacts:
-    """What sending a part now would mean."""
-
-    parts: Parts
-    place: str
-    other: str
-    """The warehouse that would send the rest at once; empty where nothing has it."""
-    told: str
-    """How the platform hears of it."""
-
-
-def part_facts(order: SalesOrder) -> PartFacts | None:
-    """None where no part of the order can go now."""
-    (work,) = load([order.pk], lock=False)
-    parts = parting.look(work) if work.is_paid else None
-    if parts is None:
-        return None
-    names = dict(VirtualWarehouse.objects.values_list("pk", "warehouse__name"))
-    other = names[parts.other] if parts.other else ""
-    return PartFacts(parts, names[parts.place], other, telling.in_parts(order.shop.channel))
-
-
-def parts_of_each(order_ids: Sequence[int]) -> dict[int, Parts]:
-    """What parting each of these orders would come to, served in this order."""
-    works = {work.id: work for work in load(order_ids, lock=False)}
-    return parting.look_at_each([works[pk] for pk in dict.fromkeys(order_ids) if pk in works])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from ordercenter.console import parting_facts
 from ordercenter.console import shortage_facts as facts
 from ordercenter.console.access import fragment_of, me, page
 from ordercenter.console.orders import answer_conflict, order_in_scope
@@ -65,9 +66,9 @@ def queue_page(request: HttpRequest) -> HttpResponse:
     elif state == "rest":
         start = (number - 1) * facts.A_PAGE
         rests = list(
-            facts.rests(request.user, sku=sku, shop=shop)[start : start + facts.A_PAGE + 1]
+            parting_facts.rests(request.user, sku=sku, shop=shop)[start : start + facts.A_PAGE + 1]
         )
-        context |= {"rests": facts.rests_of(rests[: facts.A_PAGE]),
+        context |= {"rests": parting_facts.rests_of(rests[: facts.A_PAGE]),
                     "queue": replace(found, has_next=len(rests) > facts.A_PAGE)}  # fmt: skip
     else:
         context["promised"] = facts.promised_to([row.order.pk for row in found.rows])
@@ -128,16 +129,16 @@ def _draw(
         "promised": facts.promised_to([order.pk]).get(order.pk, ()),
         "has_money": facts.has_money(order),
         "is_promised": any(hold.code == "presale" for hold in holds),
-        "part": facts.part_facts(order) if holds and order.paid_at else None,
+        "part": parting_facts.part_facts(order) if holds and order.paid_at else None,
         "rest": _rest(request, order),
         "now": moment,
     }  # fmt: skip
     return render(request, "console/shortages/order.html", context, status=int(status))
 
 
-def _rest(request: HttpRequest, order: SalesOrder) -> facts.Rest | None:
+def _rest(request: HttpRequest, order: SalesOrder) -> parting_facts.Rest | None:
     """What waits of an order that leaves in parts; None where nothing does."""
-    found = facts.rests_of(list(facts.rests(request.user).filter(pk=order.pk)))
+    found = parting_facts.rests_of(list(parting_facts.rests(request.user).filter(pk=order.pk)))
     return found[0] if found else None
 
 
@@ -265,7 +266,7 @@ def _draw_bulk(
     if not sku:
         raise Http404
     holds = list(facts.waiting(request.user, sku=sku)[:MOST_AT_ONCE])
-    parts = facts.parts_of_each([hold.order_id for hold in holds])
+    parts = parting_facts.parts_of_each([hold.order_id for hold in holds])
     context = {
         "sku": sku, "rows": [(hold, parts.get(hold.order_id)) for hold in holds],
         "answers": answers, "error": error, "most": MOST_AT_ONCE,

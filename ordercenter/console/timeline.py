@@ -20,7 +20,7 @@ from ordercenter.console.words import plain
 from ordercenter.core.actor import ActorKind
 from ordercenter.core.clock import SHANGHAI
 from ordercenter.core.masking import mask_numbers
-from ordercenter.orders.states import HoldKind, OrderStatus, Tier
+from ordercenter.orders.states import HoldKind, Leaves, OrderStatus, Tier
 from ordercenter.pipeline import telling
 from ordercenter.pipeline.interception.tracking import Met, met_by
 
@@ -98,6 +98,15 @@ FIELDS: Final[Mapping[str, Promise]] = {
     "version": gettext_lazy("平台版本"),
     "scene": gettext_lazy("场景"),
 }
+OF_LINE: Final[Mapping[str, Promise]] = {
+    "leaves": gettext_lazy("第 %(n)s 行"),
+    "dropped": gettext_lazy("第 %(n)s 行不再发"),
+    "quantity": gettext_lazy("第 %(n)s 行数量"),
+    "amount": gettext_lazy("第 %(n)s 行金额"),
+    "sku": gettext_lazy("第 %(n)s 行货品"),
+    "line": gettext_lazy("第 %(n)s 行货品"),
+}
+"""Fields of one line, by the word before its number."""
 LISTS: Final = frozenset({"auto", "flags", "gifts"})
 """Fields that hold a list and not what was and what is."""
 TYPED: Final = frozenset({"seller_memo", "buyer_remark", "words", "note"})
@@ -266,7 +275,12 @@ def _place_of(name: str) -> tuple[int, str]:
 
 
 def _field(name: str, value: Any) -> str:
-    label = FIELDS.get(name, name)
+    of_line, _sep, number = name.partition(" ")
+    label = str(FIELDS.get(name, name))
+    if number and of_line in OF_LINE:
+        label = OF_LINE[of_line] % {"n": number}
+    if of_line == "leaves" and isinstance(value, list):
+        value = [_label(Leaves, str(part)) for part in value]
     if name == "tier":
         return f"{label}：{_label(Tier, str(value))}"
     if name in LISTS and isinstance(value, list):

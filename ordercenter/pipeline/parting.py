@@ -22,7 +22,7 @@ from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.errors import StaleOrder, WrongState
 from ordercenter.orders.models import OrderHold, SalesOrder
-from ordercenter.orders.states import Leaves, OrderStatus, Tier
+from ordercenter.orders.states import HoldKind, Leaves, OrderStatus, Tier
 from ordercenter.pipeline import cancel, promises
 from ordercenter.pipeline.path import take
 from ordercenter.pipeline.publishing import telling_stock
@@ -33,6 +33,7 @@ from ordercenter.pipeline.shortage_acts import (
     in_hand,
     refund_of,
 )
+from ordercenter.pipeline.shortages import DEPOSIT
 from ordercenter.pipeline.work import Line, Work, load
 
 BY_ITSELF: Final = "先发现货，其余补发"
@@ -131,6 +132,8 @@ def ship_part(it: Seen, line_ids: Collection[int] = ()) -> Outcome:
     work = in_hand(it, _("先发一部分"))
     if not work.is_paid:
         raise InvalidInput(what=_("买家还没有付清，不能先发一部分"))
+    if work.held_by_code(HoldKind.SHORTAGE, DEPOSIT):
+        raise InvalidInput(what=_("定金单的货随尾款单发出"))
     parts = look(work)
     if parts is None:
         raise InvalidInput(what=_("没有一个仓有其中任何一行的整行现货，不能先发一部分"))

@@ -43,7 +43,8 @@ def ship_virtual(order_id: int, *, user: AbstractBaseUser, actor: Actor) -> None
     if words := stages.stop_words(order):
         raise OrderHeld(number=order.number, words="；".join(words))
     waiting = list(parcels.filter(state__in=UNTOUCHED).order_by("pk").select_for_update())
-    if order.status != OrderStatus.ROUTED or len(waiting) != parcels.count():
+    here = parcels.exclude(state__in=telling.GONE).count()
+    if order.status != OrderStatus.ROUTED or not waiting or len(waiting) != here:
         raise WrongState(number=order.number, status=order.get_status_display(), what="无物流发货")
     if ParcelLine.objects.filter(parcel__in=waiting, sku__weight_grams__gt=0).exists():
         raise InvalidInput(what="订单里有需要寄送的货品，不能无物流发货")

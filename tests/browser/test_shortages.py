@@ -76,3 +76,28 @@ def test_a_line_is_swapped_with_a_thumb(visit: Visit) -> None:
     page.get_by_role("button", name="确认换货").tap()
     expect(page.locator(".messages")).to_contain_text(order.number)
     assert promised(order) == {"LAMP": 2}
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK])
+def test_what_is_there_is_sent_and_the_rest_waits(visit: Visit, size: tuple[int, int]) -> None:
+    _, orders = short_seller()
+    order = orders[1]  # a sofa that is short, and a lamp
+    visitor = visit(user_with(Role.WAREHOUSE_SUPERVISOR), size)
+    page = visitor.page
+    visitor.open(f"/shortages/{order.number}/")
+    expect(page.locator("#act-part")).to_contain_text("平台按商品行显示部分发货")
+    assert fits(visitor)
+    page.get_by_role("button", name="先发这些").dblclick()
+    expect(page.locator(".messages")).to_contain_text("待补")
+    assert promised(order) == {"LAMP": 1}
+    visitor.open("/shortages/?state=rest")
+    expect(page.locator(".card")).to_have_count(1)
+    assert fits(visitor)
+    page.get_by_role("link", name=order.number).click()
+    expect(page.get_by_role("button", name="改回整单发货")).to_be_visible()
+    assert fits(visitor)
+    visitor.open(f"/orders/{order.number}/")
+    expect(page.locator("#to-come")).to_contain_text("待补发")
+    visitor.open("/shortages/bulk/?sku=SOFA")
+    expect(page.get_by_text("没有可先发的整行现货").first).to_be_visible()
+    assert fits(visitor)

@@ -1,5 +1,6 @@
 """Shipping in parts: what is there goes now, the rest when there is stock, nothing twice."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,15 +10,17 @@ from django.db import connection
 
 from channels_sync.models import OutboundMessage
 from fulfillment.models import Parcel, StageTask, Waybill
+from ordercenter.catalog.models import Sku
 from ordercenter.core.clock import now as clock_now
 from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.core.policy import Role
 from ordercenter.orders.contracts import ChannelStatus, OrderDraft
 from ordercenter.orders.errors import OrderHeld, StaleOrder, WrongState
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import decisions, parting, shortages, stages
+from ordercenter.pipeline import catching, decisions, parting, shortages, stages
 from ordercenter.pipeline.invariants import INVARIANTS, Look, look_at
 from ordercenter.pipeline.shortage_acts import Seen
+from ordercenter.pipeline.virtual import ship_virtual
 from tests.factories import user_with
 from tests.pipeline.seller import (
     Carrier,
@@ -438,3 +441,92 @@ def test_somebody_of_another_shop_parts_nothing(seller: Seller, boss: User) -> N
     for act in (parting.ship_part, parting.send_whole, parting.drop_rest, parting.try_rest):
         with pytest.raises(NotFound):
             act(seen(order, stranger))
+
+
+def test_what_was_caught_for_a_refund_is_planned_anew_without_what_has_left(
+    seller: Seller, boss: User, carrier: Carrier
+) -> None:
+    told = two_lines()
+    order = parted(seller, boss, told)
+    send(live(order)[0], boss)
+    seller.receive("LAMP", 1)
+    shortages.work_shortages()
+    (second,) = live(order)
+    task = StageTask.objects.get(parcel=second, stage="pick", state="open")
+    stages.finish_task(task.pk, user=boss, actor=as_person(boss))
+    take_refund(seller.shop, refund(told))
+    catching.catch_parcel(second.pk, user=boss, actor=as_person(boss))
+    assert live(order) == []
+    assert broken() == {}
+    take_refund(seller.shop, refund(told, "closed"))
+    (third,) = live(order)
+    assert inside(third) == {"LAMP": 1}
+    assert promised(order) == {"LAMP": 1}
+    send(third, boss)
+    order.refresh_from_db()
+    assert order.status == "shipped"
+    assert broken() == {}
+
+
+def test_a_refund_of_a_line_that_waits_is_told_as_stopped(
+    seller: Seller, boss: User, carrier: Carrier
+) -> None:
+    told = two_lines()
+    order = parted(seller, boss, told)
+    send(live(order)[0], boss)
+    for place, outcome in ((1, "stopped"), (0, "shipped")):
+        line_id = told.lines[place].channel_line_id
+        wish = refund(told, refund_id=f"R{place}", channel_line_id=line_id)
+        take_refund(seller.shop, wish)
+        said = OutboundMessage.objects.filter(kind="stop").order_by("pk").last()
+        assert said is not None
+        assert said.payload["outcome"] == outcome
+
+
+def test_a_changed_order_is_held_once_a_part_has_left(
+    seller: Seller, boss: User, carrier: Carrier
+) -> None:
+    told = two_lines()
+    order = parted(seller, boss, told)
+    send(live(order)[0], boss)
+    more = replace(told.lines[1], quantity=3, amount=told.lines[1].amount * 3)
+    payable = told.lines[0].amount + more.amount
+    take(
+        seller.shop,
+        again(told, 5, lines=(told.lines[0], more), payable_amount=payable, paid_amount=payable),
+    )
+    assert "changed:lines" in holds(order)
+    assert leaves(order) == {"SOFA": "gone", "LAMP": "later"}
+    assert broken() == {}
+
+
+def test_a_changed_order_is_whole_again_before_anybody_goes_for_it(
+    seller: Seller, boss: User
+) -> None:
+    told = two_lines()
+    order = parted(seller, boss, told)
+    paid = told.lines[0].amount
+    take(
+        seller.shop,
+        again(told, 5, lines=told.lines[:1], payable_amount=paid, paid_amount=paid),
+    )
+    order.refresh_from_db()
+    assert (order.status, leaves(order)) == ("routed", {"SOFA": ""})
+    assert [inside(parcel) for parcel in live(order)] == [{"SOFA": 2}]
+    assert broken() == {}
+
+
+def test_parts_without_weight_are_handed_over_one_after_the_other(
+    seller: Seller, boss: User
+) -> None:
+    Sku.objects.update(weight_grams=0)
+    order = parted(seller, boss)
+    ship_virtual(order.pk, user=boss, actor=as_person(boss))
+    order.refresh_from_db()
+    assert (order.status, leaves(order)) == ("routed", {"SOFA": "gone", "LAMP": "later"})
+    seller.receive("LAMP", 1)
+    shortages.work_shortages()
+    ship_virtual(order.pk, user=boss, actor=as_person(boss))
+    order.refresh_from_db()
+    assert order.status == "shipped"
+    assert broken() == {}

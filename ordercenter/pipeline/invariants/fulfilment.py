@@ -223,10 +223,10 @@ R10: Final = """
       -- Some platforms hear of all parcels of an order when the last one leaves.
       AND NOT (s.channel = ANY(%(at_the_end)s) AND (
         o.status NOT IN ('shipped', 'signed') OR EXISTS (
-        SELECT 1 FROM channels_sync_outboundmessage m
-        JOIN fulfillment_waybill w ON w.parcel_id = p.id AND w.number <> ''
-          AND m.payload -> 'others' ? w.number
-        WHERE m.order_id = p.order_id AND m.kind = 'ship')))
+        SELECT 1 FROM channels_sync_outboundmessage m LEFT JOIN fulfillment_waybill w
+          ON w.parcel_id = p.id AND w.state = 'live' AND w.number <> ''
+        WHERE m.order_id = p.order_id AND m.kind = 'ship'
+          AND (w.id IS NULL OR m.payload -> 'others' ? w.number))))
 """
 
 
