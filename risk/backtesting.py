@@ -16,6 +16,7 @@ from typing import Any, Final
 from django.conf import settings
 from django.db import connection
 
+from ordercenter.core.bulk import array_text
 from ordercenter.core.clock import now as clock_now
 from risk.exemptions import exempt_then
 from risk.language import Program, read_rules
@@ -34,9 +35,9 @@ _DECIDED: Final = """
                bool_or(disposition IN ('after_sales', 'escalated')
                        OR (released_at IS NULL AND (tier = '3' OR kind = 'person'))) AS is_right,
                bool_or(kind = 'rule' AND released_by LIKE 'person:%%') AS is_wrong
-        FROM orders_orderhold WHERE order_id = ANY(%(orders)s) GROUP BY order_id
+        FROM orders_orderhold WHERE order_id = ANY(%(orders)s::bigint[]) GROUP BY order_id
     ) h ON h.order_id = o.id
-    WHERE o.id = ANY(%(orders)s) AND (o.status = 'canceled' OR h.order_id IS NOT NULL)
+    WHERE o.id = ANY(%(orders)s::bigint[]) AND (o.status = 'canceled' OR h.order_id IS NOT NULL)
 """
 
 
@@ -65,7 +66,7 @@ def run_backtest(
 
     def take(judged: Sequence[Judged]) -> None:
         decisions = _decisions(judged)
-        trusted = exempt_then([one.order_id for one in judged])
+        trusted = exempt_then([one.order_id for one in judged if tally.may_excuse(one)])
         for one in judged:
             exempt_from = trusted.get(one.order_id, frozenset())
             tally.add(one, decisions.get(one.order_id, UNDECIDED), exempt_from)
@@ -100,5 +101,5 @@ def _decisions(judged: Sequence[Judged]) -> dict[int, str]:
     if not judged:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(_DECIDED, {"orders": [one.order_id for one in judged]})
+        cursor.execute(_DECIDED, {"orders": array_text([one.order_id for one in judged])})
         return {pk: told for pk, told in cursor.fetchall() if told}

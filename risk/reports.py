@@ -11,6 +11,7 @@ from typing import Any, Final
 from ordercenter.core.clock import SHANGHAI
 from risk.exemptions import EVERY_RULE
 from risk.language import Program, Rule
+from risk.setwise.compiling import Hit
 from risk.setwise.running import Judged
 
 HOUR: Final = timedelta(hours=1)
@@ -45,6 +46,17 @@ class RuleFigures:
     decided: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class _Alike:
+    """What orders that were hit alike have in common."""
+
+    hit: tuple[RuleFigures, ...]
+    unknown: tuple[RuleFigures, ...]
+    pairs: tuple[tuple[str, str], ...]
+    stopping: tuple[Rule, ...]
+    may_excuse: bool
+
+
 class Tally:
     """Counts judged orders. An order is one card, however many rules stop it."""
 
@@ -57,31 +69,54 @@ class Tally:
         self.decided: Counter[str] = Counter()
         self.held: dict[str, Decimal] = {}
         self.hit_orders = self.stopped = self.unknown = 0
+        self._alike: dict[tuple[Hit, ...], _Alike] = {}
 
     def add(self, judged: Judged, decision: str, exempt_from: frozenset[str] = frozenset()) -> None:
         """Count one order, what people later decided of it, and the rules it is exempt from."""
-        hits = [hit for hit in judged.hits if not hit.is_unknown]
-        for hit in judged.hits:
-            self.rules[hit.rule.code].unknown += hit.is_unknown
-        if not hits:
+        alike = self._look_at(judged.hits)
+        for figures in alike.unknown:
+            figures.unknown += 1
+        if not alike.hit:
             self.unknown += 1
             return
         local = judged.placed_at.astimezone(SHANGHAI)
-        for hit in hits:
-            self._add_to(self.rules[hit.rule.code], judged, local.hour, decision)
+        for figures in alike.hit:
+            self._add_to(figures, judged, local.hour, decision)
         self.hit_orders += 1
         self.by_hour[local.hour] += 1
         self.by_channel[judged.channel] += 1
-        self.pairs.update(combinations(sorted(hit.rule.code for hit in hits), 2))
-        excused = {hit.rule.code for hit in hits if is_excused(hit.rule, exempt_from)}
-        for code in excused:
-            self.rules[code].exempt += 1
-        if any(stops(hit.rule) and hit.rule.code not in excused for hit in hits):
+        for pair in alike.pairs:
+            self.pairs[pair] += 1
+        stopping = alike.stopping
+        if exempt_from:
+            for figures in alike.hit:
+                figures.exempt += is_excused(figures.rule, exempt_from)
+            stopping = tuple([rule for rule in stopping if not is_excused(rule, exempt_from)])
+        if stopping:
             self.stopped += 1
             self.decided[decision] += 1
             self.cards[local.replace(minute=0, second=0, microsecond=0)] += 1
             money = self.held.get(judged.currency, Decimal(0))
             self.held[judged.currency] = money + judged.amount
+
+    def may_excuse(self, judged: Judged) -> bool:
+        """Whether it matters what the order is exempt from."""
+        return self._look_at(judged.hits).may_excuse
+
+    def _look_at(self, hits: tuple[Hit, ...]) -> _Alike:
+        """What all orders with these very hits have in common."""
+        known = self._alike.get(hits)
+        if known is not None:
+            return known
+        rules = [hit.rule for hit in hits if not hit.is_unknown]
+        alike = self._alike[hits] = _Alike(
+            tuple([self.rules[rule.code] for rule in rules]),
+            tuple([self.rules[hit.rule.code] for hit in hits if hit.is_unknown]),
+            tuple(combinations(sorted(rule.code for rule in rules), 2)),
+            tuple([rule for rule in rules if stops(rule)]),
+            any(rule.outcome.tier == REVIEW for rule in rules),
+        )
+        return alike
 
     @staticmethod
     def _add_to(figures: RuleFigures, judged: Judged, hour: int, decision: str) -> None:

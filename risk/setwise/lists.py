@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from risk.models import RuleList
-from risk.setwise.statement import Statement, Told
+from django.db.models import Exists, OuterRef
+
+from risk.models import RuleList, RuleListEntry
+from risk.setwise.statement import FALSE, TRUE, Statement, Told
 from risk.setwise.texts import normal_sql
 
 Key = RuleList.Key
@@ -20,13 +22,16 @@ class Lists:
     def __init__(self, statement: Statement) -> None:
         self._statement = statement
         self._known: dict[str, tuple[int, str]] | None = None
+        self._filled: set[int] = set()
 
     def listed(self, code: str) -> Told:
-        """Whether the order is on the list. A list that is not there holds nobody."""
+        """Whether the order is on the list. A list that is empty or not there holds nobody."""
         found = self._find(code)
         if found is None:
-            return Told("false")
+            return Told(FALSE)
         pk, key = found
+        if pk not in self._filled:
+            return Told(FALSE, self._applies(key))
         entries = f"t.rule_list_id = {self._statement.bind(pk, 'bigint')} AND {_STANDS}"
         if key in _BY_EVIDENCE:
             return self._by_evidence(entries, key)
@@ -36,16 +41,22 @@ class Lists:
             return self._by_sku(entries)
         return self._by_word(entries)
 
+    def _applies(self, key: str) -> str:
+        """Where an order has what the list is of; a place or a word may be missing."""
+        if key in _BY_EVIDENCE:
+            return f"COALESCE({self._statement.keys()}.{key}, '') <> ''"
+        return f"{self._statement.goods('count(*)')} IS NOT NULL" if key == Key.SKU else ""
+
     def reach(self, code: str) -> Told:
         """Whether the place is not on a list of places that no carrier serves."""
         told = self.listed(code)
-        return Told(f"(NOT {told.value})", told.applies)
+        return Told(TRUE if told.value == FALSE else f"(NOT {told.value})", told.applies)
 
     def holds_sku(self, code: str) -> str:
         """Whether the SKU of a line ``l`` was listed when the order ``s`` came."""
         found = self._find(code)
         if found is None:
-            return "false"
+            return FALSE
         pk = self._statement.bind(found[0], "bigint")
         return (
             f"EXISTS (SELECT 1 FROM risk_rulelistentry t WHERE t.rule_list_id = {pk} "  # noqa: S608 - values are bound
@@ -54,8 +65,13 @@ class Lists:
 
     def _find(self, code: str) -> tuple[int, str] | None:
         if self._known is None:
-            rows = RuleList.objects.values_list("code", "pk", "key")
-            self._known = {code: (pk, key) for code, pk, key in rows}
+            entries = RuleListEntry.objects.filter(rule_list=OuterRef("pk"))
+            rows = RuleList.objects.values_list("code", "pk", "key", Exists(entries))
+            self._known = {}
+            for name, pk, key, is_filled in rows:
+                self._known[name] = (pk, key)
+                if is_filled:
+                    self._filled.add(pk)
         return self._known.get(code)
 
     def _is_on(self, entries: str, key: str, body: str) -> str:
@@ -64,20 +80,18 @@ class Lists:
         return f"({name}.order_id IS NOT NULL)"
 
     def _by_evidence(self, entries: str, key: str) -> Told:
-        keys = self._statement.keys()
         body = (
             "SELECT DISTINCT x.order_id FROM e AS x JOIN s ON s.id = x.order_id "  # noqa: S608 - own columns
             f"JOIN risk_rulelistentry t ON t.value = x.{key} AND {entries}"
         )
-        return Told(self._is_on(entries, key, body), f"COALESCE({keys}.{key}, '') <> ''")
+        return Told(self._is_on(entries, key, body), self._applies(key))
 
     def _by_sku(self, entries: str) -> Told:
-        any_goods = self._statement.goods("count(*)")
         body = (
             "SELECT DISTINCT l.order_id FROM l JOIN s ON s.id = l.order_id "  # noqa: S608 - own columns
             f"JOIN risk_rulelistentry t ON t.value = l.sku AND {entries}"
         )
-        return Told(self._is_on(entries, "sku", body), f"{any_goods} IS NOT NULL")
+        return Told(self._is_on(entries, "sku", body), self._applies(Key.SKU))
 
     def _by_region(self, entries: str) -> Told:
         """By province, city or district; a place that is not given is unknown, unless the list

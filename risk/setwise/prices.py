@@ -1,7 +1,9 @@
 """Prices in SQL: what was paid beside what the goods are worth, exact.
 
-A quotient is kept to forty decimals. Two different ones of money in fen lie further apart than
-that, and so does one from any limit that can be written (six decimals): comparing them is exact.
+A ratio to the base price is compared crosswise: a product of decimals is exact, and much faster
+than a quotient. Other quotients are kept to forty decimals. Two different ones of money in fen
+lie further apart than that, and so does one from any limit that can be written (six decimals):
+comparing them is exact.
 """
 
 from datetime import timedelta
@@ -14,32 +16,49 @@ from risk.setwise.statement import Statement, Told
 DECIMALS: Final = 40
 MAIN: Final = "FILTER (WHERE NOT is_gift)"
 PIECES: Final = f"sum(quantity) {MAIN}"
-BARE: Final = "bool_or(NOT is_gift AND COALESCE(base_price, 0) = 0)"
+BARE: Final = "bool_or(NOT is_gift AND COALESCE(full_price, 0) = 0)"
+_OF_THE_LEAST: Final = {"<": "or", "<=": "or", ">": "and", ">=": "and"}
+"""The least is below a limit where any line is, and above it where all lines are."""
 
 
 def price_ratio(statement: Statement, spec: FactSpec) -> Told:
     """The lowest deal price over base price of the main lines."""
     if spec.param("base") == "running":
         return _running(statement, spec.window_seconds)
-    return _priced(statement, f"min({over('amount', 'base_price * quantity')}) {MAIN}")
+
+    def against(op: str, limit: str) -> str:
+        if op in {"=", "<>"}:
+            is_met = f"({against('>=', limit)} AND {against('<=', limit)})"
+            return is_met if op == "=" else f"(NOT {is_met})"
+        figure = f"bool_{_OF_THE_LEAST[op]}(amount {op} full_price * {limit}) {MAIN}"
+        return _where_priced(statement, statement.goods(figure))
+
+    return Told("", _applies(statement), against)
 
 
 def discount_ratio(statement: Statement) -> Told:
     """What was taken off the base prices of all main lines together."""
-    full = f"sum(base_price * quantity) {MAIN}"
-    return _priced(statement, over(f"{full} - sum(amount) {MAIN}", full))
+
+    def against(op: str, limit: str) -> str:
+        full = statement.goods(f"sum(full_price) {MAIN}")
+        paid = statement.goods(f"sum(amount) {MAIN}")
+        return _where_priced(statement, f"{full} - {paid} {op} {full} * {limit}")
+
+    return Told("", _applies(statement), against)
+
+
+def _applies(statement: Statement) -> str:
+    return f"{statement.goods(PIECES)} IS NOT NULL"
+
+
+def _where_priced(statement: Statement, holds: str) -> str:
+    """Unknown where one main line has no base price; for no main lines it does not apply."""
+    return f"(CASE WHEN NOT {statement.goods(BARE)} THEN {holds} END)"
 
 
 def over(part: str, whole: str) -> str:
     """A quotient to forty decimals; NULL for nothing below the line."""
     return f"round({part}, {DECIMALS}) / NULLIF({whole}, 0)"
-
-
-def _priced(statement: Statement, figure: str) -> Told:
-    """Unknown where one main line has no base price; for no main lines it does not apply."""
-    value, bare = statement.goods(figure), statement.goods(BARE)
-    applies = f"{statement.goods(PIECES)} IS NOT NULL"
-    return Told(f"(CASE WHEN NOT {bare} THEN {value} END)", applies)
 
 
 def _running(statement: Statement, seconds: int) -> Told:

@@ -5,6 +5,7 @@ nothing of it. An order whose first verdict did not ask the same fact has no rec
 the fact is unknown.
 """
 
+from functools import partial
 from typing import Final
 
 from risk.language import FactSpec
@@ -24,34 +25,41 @@ class Recorded:
         self._columns: dict[FactSpec, str] = {}
 
     def told(self, spec: FactSpec) -> Told:
-        """The fact as the first verdict kept it."""
+        """The fact as the first verdict kept it. What it says is read where a rule asks."""
         name = self._statement.part("recorded", self._body)
-        column = self._columns.setdefault(spec, f"r{len(self._columns)}")
-        return Told(f"{name}.{column}", f"({name}.{column}_is_other IS NOT TRUE)")
+        column = f"{name}.{self._columns.setdefault(spec, f'r{len(self._columns)}')}"
+        applies = f"({column} = '\"-\"') IS NOT TRUE"
+        if spec.kind.type == "set":
+            return Told("", applies, partial(_against_set, column))
+        return Told(f"({_NUMBER.format(column)})", applies)
 
     def _body(self) -> str:
-        """From the inside: the first verdicts, what each says of a fact, its bare value, read."""
+        """The first verdict of each order, and of what it says of a fact the bare value."""
         bind, ids = self._statement.bind, self._statement.ids("v.order_id")
-        kept = bare = read = ""
+        kept = bare = ""
         for spec, name in self._columns.items():
-            value = _SET if spec.kind.type == "set" else _NUMBER
             kept += f", v.inputs -> 'facts' -> {bind(spec.label, 'text')} AS {name}"
             bare += (
                 f", CASE jsonb_typeof({name}) WHEN 'object' THEN {name} -> 'v' "
                 f"ELSE {name} END AS {name}"
             )
-            read += f", {name} = '\"-\"' AS {name}_is_other, {value.format(name)} AS {name}"
         return (
-            f"SELECT order_id{read} FROM (SELECT order_id{bare} FROM ("  # noqa: S608 - own columns, values are bound
+            f"SELECT order_id{bare} FROM ("  # noqa: S608 - own columns, values are bound
             f"SELECT DISTINCT ON (v.order_id) v.order_id{kept} FROM s "
             f"JOIN risk_verdict v ON v.order_id = s.id AND {ids} "
-            f"WHERE v.inputs ->> 'v' = '{FORMAT}' ORDER BY v.order_id, v.id) AS kept) AS bare"
+            f"WHERE v.inputs ->> 'v' = '{FORMAT}' ORDER BY v.order_id, v.id) AS kept"
         )
 
 
-_SET: Final = (
-    "CASE jsonb_typeof({0}) WHEN 'array' THEN ARRAY(SELECT jsonb_array_elements_text({0})) END"
-)
+def _against_set(column: str, op: str, texts: str) -> str:
+    """A list of texts against others; NULL for what is no list."""
+    if op == "in":
+        holds = f"jsonb_array_length({column}) > 0 AND {column} <@ to_jsonb({texts})"
+    else:
+        holds = f"{'NOT ' if op == 'not_in' else ''}{column} ?| {texts}"
+    return f"(CASE jsonb_typeof({column}) WHEN 'array' THEN {holds} END)"
+
+
 _TEXT: Final = "({0} #>> '{{}}')"
 _NUMBER: Final = (
     "CASE WHEN jsonb_typeof({0}) = 'number' THEN {0}::numeric "
@@ -60,3 +68,4 @@ _NUMBER: Final = (
     f"round(split_part(substr({_TEXT}, 3), '/', 1)::numeric, {DECIMALS}) "
     f"/ COALESCE(NULLIF(split_part({_TEXT}, '/', 2), ''), '1')::numeric END"
 )
+"""The exact number as ``risk/facts/inputs.py`` writes it."""

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import QueryCanceled
@@ -28,8 +28,7 @@ Progress = Callable[[int, int], None]
 """Called with (orders done, orders in all)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """One order that some rule hit."""
 
     order_id: int
@@ -150,10 +149,14 @@ def _judge(cursor: Any, program: Program, piece: Piece, deadline: float) -> list
             raise OperationalError(message) from QueryCanceled()
         cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(left)])
         cursor.execute(query.text, {**query.values, **_ids(cursor, query, piece)})
-        for pk, number, placed_at, channel, amount, currency, packed in cursor.fetchall():
-            before = known[pk].hits if pk in known else ()
-            hits = (*before, *unpack(query, packed))
-            known[pk] = Judged(pk, number, placed_at, channel, amount, currency, hits)
+        said: dict[str, tuple[Hit, ...]] = {}
+        for *order, packed in cursor.fetchall():
+            hits = said.get(packed)
+            if hits is None:
+                hits = said[packed] = unpack(query, packed)
+            judged = Judged(*order, hits)
+            before = known.get(judged.order_id)
+            known[judged.order_id] = judged._replace(hits=before.hits + hits) if before else judged
     return list(known.values())
 
 

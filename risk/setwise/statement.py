@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 NOTHING: Final = timedelta()
+TRUE: Final = "true"
+FALSE: Final = "false"
 LOW_ID, HIGH_ID = "low_id", "high_id"
 """Values that may be narrowed to the keys of all orders a statement reads: keys grow with time,
 and a range of them is read much faster than a time is looked for."""
@@ -29,6 +31,8 @@ class Told:
 
     value: str
     applies: str = ""
+    against: Callable[[str, str], str] | None = None
+    """Compares it with the limit (operator, value), where that takes less than the value does."""
 
 
 _IN_FORCE: Final = (
@@ -108,7 +112,7 @@ class Statement:
         if self._needs_history:
             parts.append(f"e AS MATERIALIZED ({self._evidence()})")
         if self._needs_lines:
-            parts.append(f"l AS MATERIALIZED ({self._lines()})")
+            parts.append(f"l AS ({self._lines()})")
         if self._goods:
             parts.append(f"g AS ({self._sums()})")
             joins.append("LEFT JOIN g ON g.order_id = s.id")
@@ -116,7 +120,8 @@ class Statement:
         joins += [f"LEFT JOIN {name} ON {name}.order_id = s.id" for name in self._joined]
         return (
             f"WITH {', '.join(parts)} SELECT * FROM "  # noqa: S608 - values are bound
-            f"(SELECT {columns} FROM s {' '.join(joins)}) AS judged WHERE {where}"
+            # OFFSET keeps the hits from being worked out twice: to be told, and for the condition.
+            f"(SELECT {columns} FROM s {' '.join(joins)} OFFSET 0) AS judged WHERE {where}"
         )
 
     @staticmethod
@@ -157,12 +162,12 @@ class Statement:
             "SELECT n.order_id, o.placed_at, o.currency, n.sku_id, k.code AS sku, k.category, "  # noqa: S608 - values are bound
             "n.quantity, n.amount, n.bundle_line_id IS NOT NULL AS is_part, "
             "n.is_gift OR (k.is_gift AND n.amount = 0) AS is_gift, "
-            f"CASE WHEN k.currency = o.currency THEN {_IN_FORCE} END AS base_price "
+            f"n.quantity * CASE WHEN k.currency = o.currency THEN {_IN_FORCE} END AS full_price "
             "FROM orders_salesorder o JOIN orders_orderline n ON n.order_id = o.id "
             "JOIN catalog_sku k ON k.id = n.sku_id "
             f"WHERE o.placed_at >= {self.since_sql(self._lines_back)} "
             f"AND o.placed_at < {self.until_sql()} AND {self.ids('n.order_id')} "
-            "AND NOT n.is_dropped"
+            "AND NOT n.is_dropped OFFSET 0"
         )
 
     def _sums(self) -> str:

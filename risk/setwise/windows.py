@@ -16,6 +16,7 @@ from risk.setwise.statement import Statement, Told
 SKU: Final = "sku"
 KEYS: Final = frozenset({"buyer", "device", "phone", "address", "ip", SKU})
 DAY: Final = timedelta(days=1)
+COUNT: Final = "count(*)"
 DAY_OF: Final = "(placed_at AT TIME ZONE 'Asia/Shanghai')::date"
 Key = tuple[str, ...]
 """Columns that have to be equal, in order."""
@@ -60,9 +61,10 @@ class Frames:
         )
 
 
-def given(key: Key) -> str:
+def given(key: Key, rows: str = "") -> str:
     """Where every column of the key says something: empty text matches nothing."""
-    return " AND ".join(f"{column} <> ''" for column in key if column != SKU) or "true"
+    of = f"{rows}." if rows else ""
+    return " AND ".join(f"{of}{column} <> ''" for column in key if column != SKU) or "true"
 
 
 def by(key: Key, *more: str) -> str:
@@ -85,7 +87,7 @@ class Windows:
         """How many orders, or how many different values of another key among them."""
         distinct = str(spec.param("distinct"))
         if distinct == "orders":
-            return self._figure(spec, "count(*)")
+            return self._figure(spec, COUNT)
         back = timedelta(seconds=spec.window_seconds)
         self._statement.history(back)
         return _most([self._different(key, distinct, spec) for key in keys_of(spec)])
@@ -136,12 +138,28 @@ class Windows:
         back = timedelta(seconds=spec.window_seconds)
         self._statement.history(back)
         frame = within(spec.window_seconds)
-        return _most(
-            [
-                self._add(self._rows(key, back), key, f"{what} OVER ({by(key)} {frame})")
-                for key in keys_of(spec)
-            ]
-        )
+        figures = []
+        for key in keys_of(spec):
+            if what == COUNT and SKU in key and len(key) > 1:
+                figures.append(self._count_by_goods(key, spec.window_seconds))
+            else:
+                figures.append(
+                    self._add(self._rows(key, back), key, f"{what} OVER ({by(key)} {frame})")
+                )
+        return _most(figures)
+
+    def _count_by_goods(self, key: Key, seconds: int) -> str:
+        """Orders of the same goods. Most have nobody near them who shares the rest of the key:
+        of these each is the only one, and only the others are taken apart by their goods."""
+        back = timedelta(seconds=seconds)
+        self._statement.lines(back)
+        whose = tuple(column for column in key if column != SKU)
+        part = partial(self._statement.part, joined=False)
+        near = part(("near", whose, seconds), partial(_near, whose, seconds))
+        rows = part(("near by sku", near), partial(_orders_by_sku, of=near))
+        count = self._add(rows, key, f"{COUNT} OVER ({by(key)} {within(seconds)})")
+        counts = f"{given(whose, self._statement.keys())} AND {self._statement.goods(COUNT)} > 0"
+        return f"CASE WHEN {counts} THEN COALESCE({count}, 1) END"
 
     def _rows(self, key: Key, back: timedelta) -> str:
         """Orders, or orders by SKU: each SKU of an order once."""
@@ -168,12 +186,29 @@ class Windows:
         if other == SKU and SKU in key:
             body = partial(_pairs_of_skus, rows)
             rows, told = self._statement.part("pairs of skus", body, joined=False), "other_sku"
+        if rows != "e":
+            body = partial(
+                _stretches, rows, asks, key, told,
+                seconds=spec.window_seconds, since=self._statement.since_sql(),
+            )  # fmt: skip
+            name = self._statement.part(("different", key, other, spec.window_seconds), body)
+            return f"{name}.n"
+        return self._different_of_orders(key, other, spec.window_seconds)
+
+    def _different_of_orders(self, key: Key, other: str, seconds: int) -> str:
+        """The same where neither is of goods. Who shares a key mostly shares the other one, too:
+        of these each sees its own, and only where there are several they are counted."""
+        mixed = self._statement.part(
+            ("mixed", key, other), partial(_mixed, key, other), joined=False
+        )
         body = partial(
-            _stretches, rows, asks, key, told,
-            seconds=spec.window_seconds, since=self._statement.since_sql(),
+            _stretches, mixed, mixed, key, other,
+            seconds=seconds, since=self._statement.since_sql(),
         )  # fmt: skip
-        name = self._statement.part(("different", key, other, spec.window_seconds), body)
-        return f"{name}.n"
+        name = self._statement.part(("different", key, other, seconds), body)
+        keys = self._statement.keys()
+        own = f"({keys}.{other} <> '')::int"
+        return f"CASE WHEN {given(key, keys)} THEN COALESCE({name}.n, {own}) END"
 
 
 def _most(figures: Sequence[str]) -> Told:
@@ -185,11 +220,34 @@ def _most(figures: Sequence[str]) -> Told:
 _KEYED: Final = "order_id, placed_at, amount, buyer, device, phone, address, ip"
 
 
-def _orders_by_sku() -> str:
+def _orders_by_sku(of: str = "e") -> str:
     columns = ", ".join(f"e.{one}" for one in _KEYED.split(", "))
+    only = "" if of == "e" else f" WHERE order_id IN (SELECT order_id FROM {of})"  # noqa: S608 - own names
     return (
-        f"SELECT {columns}, l.sku FROM e "  # noqa: S608 - own columns
-        "JOIN (SELECT DISTINCT order_id, sku_id AS sku FROM l) AS l ON l.order_id = e.order_id"
+        f"SELECT {columns}, l.sku FROM {of} AS e "  # noqa: S608 - own columns
+        f"JOIN (SELECT DISTINCT order_id, sku_id AS sku FROM l{only}) AS l "
+        "ON l.order_id = e.order_id"
+    )
+
+
+def _near(key: Key, seconds: int) -> str:
+    """Orders that have another of the same key within so many seconds, before or after."""
+    run = f"({by(key)} ORDER BY placed_at)"
+    window = f"INTERVAL '{int(seconds)} seconds'"
+    return (
+        "SELECT e.* FROM e JOIN (SELECT order_id, "  # noqa: S608 - own columns
+        f"placed_at - lag(placed_at) OVER {run} AS before, "
+        f"lead(placed_at) OVER {run} - placed_at AS after FROM e WHERE {given(key)}) AS n "
+        f"ON n.order_id = e.order_id WHERE n.before <= {window} OR n.after <= {window}"
+    )
+
+
+def _mixed(key: Key, other: str) -> str:
+    """Orders whose key comes with several values of another one; none is a value here, too."""
+    columns = ", ".join(key)
+    return (
+        f"SELECT e.* FROM e JOIN (SELECT {columns} FROM e WHERE {given(key)} GROUP BY {columns} "  # noqa: S608 - own columns
+        f"HAVING min({other}) <> max({other})) AS m USING ({columns})"
     )
 
 

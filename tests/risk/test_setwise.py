@@ -10,13 +10,14 @@ from django.db import connection, transaction
 from django.db.utils import InternalError
 
 from ordercenter.catalog.selectors import Shelf
+from ordercenter.orders.models import OrderEvidence
 from ordercenter.pipeline.screening import subjects_of
 from ordercenter.pipeline.work import load
 from risk.contracts import Around
 from risk.facts import compute, facts_from_inputs
 from risk.judging import judge
 from risk.language import MAX_RULES, FactSpec, Program, read_rules
-from risk.models import RuleList, Verdict
+from risk.models import RuleList, RuleListEntry, Verdict
 from risk.registry import FACTS, FIELDS, FactKind, Param
 from risk.setwise import windows
 from risk.setwise.recorded import RECORDED
@@ -224,6 +225,59 @@ def test_the_comparison_sees_a_window_that_leaves_its_first_moment_out(
     right = windows.within
     monkeypatch.setattr(windows, "within", lambda seconds: right(seconds - 1))
     assert by_sql(program) != by_python(program, pks)
+
+
+def windowed(rng: random.Random) -> Program:
+    """Every way to count orders, and different things among them."""
+    rules = [one for one in single_rules(rng) if "orders_in_window" in str(one["when"])]
+    return read_rules(1, rules)
+
+
+def test_who_has_nobody_near_or_only_his_own_is_counted_alike_in_both_forms() -> None:
+    """Those whom the set-wise form leaves out of its counting."""
+    rng = dice(11)
+    pks = World(rng).orders(160)
+    for n, pk in enumerate(pks[:120]):
+        person = n // 3
+        OrderEvidence.objects.filter(order_id=pk).update(
+            ip=f"10.7.{person}.1", device_key=f"d{person}",
+            buyer_key="" if n % 7 == 0 else f"own{person}",
+        )  # fmt: skip
+    program = windowed(rng)
+    assert by_sql(program) == by_python(program, pks)
+
+
+@pytest.mark.parametrize("shortcut", ["_near", "_mixed"])
+def test_the_comparison_sees_a_shortcut_that_leaves_too_many_out(
+    shortcut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = dice(12)
+    pks = World(rng).orders(200)
+    program = windowed(rng)
+    right = getattr(windows, shortcut)
+    assert by_sql(program) == by_python(program, pks)
+    monkeypatch.setattr(windows, shortcut, lambda *key: f"{right(*key)} LIMIT 0")
+    assert by_sql(program) != by_python(program, pks)
+
+
+def test_a_list_is_left_out_only_while_nothing_was_ever_on_it() -> None:
+    rng = dice(13)
+    pks = World(rng).orders(120)
+    asked: list[Any] = [{"fact": "in_list", "list": LISTS[key]} for key in LISTS]
+    asked += [{"fact": "carrier_reach", "list": LISTS["region"]}]
+    many = {"fact": "orders_in_window", "keys": ["buyer"], "window_seconds": 1_800, "op": ">=",
+            "value": "2"}  # fmt: skip
+    leaves = [{**one, "op": "is", "value": value} for one in asked for value in (True, False)]
+    nodes: list[Any] = [*leaves, *[{"not": one} for one in leaves]]
+    nodes += [{"any": [many, one]} for one in leaves] + [{"all": [many, one]} for one in leaves]
+    program = read_rules(1, [ruled(n, [node], rng) for n, node in enumerate(nodes)])
+    filled = by_sql(program)
+    assert filled == by_python(program, pks)
+    RuleListEntry.objects.all().delete()
+    empty = by_sql(program)
+    assert empty == by_python(program, pks)
+    assert filled - empty
+    assert empty - filled
 
 
 def test_a_cut_between_two_orders_of_one_window_does_not_show(
