@@ -154,7 +154,7 @@ def _judge(cursor: Any, program: Program, piece: Piece, deadline: float) -> list
             hits = said.get(packed)
             if hits is None:
                 hits = said[packed] = unpack(query, packed)
-            judged = Judged(*order, hits)
+            judged = Judged._make((*order, hits))
             before = known.get(judged.order_id)
             known[judged.order_id] = judged._replace(hits=before.hits + hits) if before else judged
     return list(known.values())
