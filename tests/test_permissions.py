@@ -345,6 +345,20 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
             lambda w: {"version": w.held.version, "name": "李四"},
         ),
     ),
+    "orders/<str:number>/balance/": (
+        Door("form", answers(SHORTAGE), lambda w: f"/orders/{w.held.number}/balance/"),
+        Door("out of scope", answers(SHORTAGE, clerk=404),
+             lambda w: f"/orders/{w.foreign.number}/balance/"),
+        Door("no such order", answers(SHORTAGE, yes=404),
+             lambda w: f"/orders/{w.held.number}/balance/", "post",
+             lambda w: {"other": "NONE", "version": w.held.version, "reason": "平台写明的预售"}),
+    ),
+    "orders/<str:number>/balance/undo/": (
+        Door("get", all_alike(405), lambda w: f"/orders/{w.held.number}/balance/undo/"),
+        Door("not tied", answers(SHORTAGE, yes=422),
+             lambda w: f"/orders/{w.held.number}/balance/undo/", "post",
+             lambda w: {"version": w.held.version, "reason": "关联错了订单"}),
+    ),
     "orders/<str:number>/memo/": (
         Door(
             "note",

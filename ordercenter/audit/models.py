@@ -53,6 +53,7 @@ class Action(models.TextChoices):
     LINE_SWAPPED = "line_swapped", _("换货发出")
     LINE_DROPPED = "line_dropped", _("取消缺货行")
     GIFTS_GIVEN = "gifts_given", _("赠品变更")
+    ORDERS_PAIRED = "orders_paired", _("关联定金与尾款")
     ACCESS_REFUSED = "access_refused", _("越权被拒")
     PRESALE_PROMISED = "presale_promised", _("预售承诺")
     CATALOG_EXPORTED = "catalog_exported", _("导出货品资料")

@@ -72,6 +72,8 @@ FIELDS: Final[Mapping[str, Promise]] = {
     "created_at": _("创建时间"),
     "currency": _("币种"),
     "deposit": _("定金"),
+    "deposit_number": _("定金单号"),
+    "is_deposit": _("是定金单"),
     "device_id": _("设备标识"),
     "discount_amount": _("优惠金额"),
     "discounted_price": _("优惠后金额"),

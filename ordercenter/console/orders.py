@@ -15,6 +15,7 @@ from fulfillment.models import Parcel
 from ordercenter.audit.models import AuditRecord
 from ordercenter.console import selectors
 from ordercenter.console.access import back_of, me, page
+from ordercenter.console.balance_facts import pair_desk
 from ordercenter.console.gifts import gift_desk
 from ordercenter.console.order_stock import lines_with_stock
 from ordercenter.console.reasons import QUICK
@@ -184,6 +185,7 @@ def _draw(
         "may_restrict": may_restrict(user, card.order),
         "merge": merging.group_of(card.order, user),
         **_waiting(user, card),
+        "pair": pair_desk(request, card.order),
         "gift": gift_desk(request, card.order),
     }
     return render(request, "console/order.html", context, status=int(status))

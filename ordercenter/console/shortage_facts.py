@@ -20,8 +20,7 @@ from ordercenter.core.policy import AnyUser, sees_all
 from ordercenter.orders.models import OrderHold, OrderLine, SalesOrder
 from ordercenter.orders.states import OPEN, HoldKind
 from ordercenter.pipeline import promises
-from ordercenter.pipeline.promises import Outlook
-from ordercenter.pipeline.shortages import DEPOSIT
+from ordercenter.pipeline.promises import GOES_WITH, Outlook
 
 A_PAGE: Final = 50
 MOST_GROUPS: Final = 60
@@ -122,7 +121,7 @@ class Queue:
 def waiting(user: AnyUser, *, sku: str = "", shop: int = 0) -> QuerySet[OrderHold]:
     """The open shortages of the user's orders, who is served first on top; the unpaid last."""
     holds = open_holds(user).filter(kind=HoldKind.SHORTAGE, order__status="mapped")
-    holds = holds.exclude(code=DEPOSIT)
+    holds = holds.exclude(code=GOES_WITH[1])
     if shop:
         holds = holds.filter(order__shop=shop)
     if sku:
@@ -316,7 +315,11 @@ def drop_facts(order: SalesOrder, line_ids: Collection[int]) -> DropFacts | None
 
 
 def has_money(order: SalesOrder) -> bool:
-    return order.paid_at is not None or order.channel_status == "deposit_paid"
+    return (
+        order.paid_at is not None
+        or order.channel_status == "deposit_paid"
+        or order.balance_of_id is not None
+    )
 
 
 def promised_to(order_ids: Collection[int]) -> Mapping[int, list[dict[str, Any]]]:

@@ -74,6 +74,8 @@ FIELDS: Final[Mapping[str, Promise]] = {
     "deposit_amount": gettext_lazy("定金"),
     "deposit_paid_at": gettext_lazy("定金付款时间"),
     "promised_at": gettext_lazy("承诺发货"),
+    "balance_of": gettext_lazy("定金单"),
+    "balance": gettext_lazy("尾款单"),
     "channel_status": gettext_lazy("平台状态"),
     "refund_state": gettext_lazy("退款状态"),
     "seller_memo": gettext_lazy("备注"),

@@ -68,6 +68,7 @@ class Can(TextChoices):
     EXPORT_PROOF = "export_proof", _("导出审批证明")
     TELL_STOCK = "tell_stock", _("报送仓库件数")
     KEEP_TOKENS = "keep_tokens", _("维护接口令牌")
+    LINK_BALANCE = "link_balance", _("关联定金单与尾款单")
 
 
 class Scope(TextChoices):
@@ -124,6 +125,7 @@ ALLOWED: Final[Mapping[Can, frozenset[Role]]] = {
     Can.EXPORT_PROOF: _SUPERVISORS | {Role.CEO},
     Can.TELL_STOCK: frozenset({Role.PARTNER}),
     Can.KEEP_TOKENS: frozenset({Role.CEO}),
+    Can.LINK_BALANCE: _SUPERVISORS | {Role.CLERK, Role.REVIEWER},
 }
 
 PASSED_ON: Final[Mapping[Scope, Can]] = {

@@ -133,6 +133,11 @@ class OrderDraft:
     is_presale: bool = False
     deposit_amount: Decimal = Decimal(0)
     """What the buyer paid ahead of the balance, where the channel tells the two apart."""
+    is_deposit: bool = False
+    """It takes the deposit only; the goods are sent for another order, of the balance."""
+    deposit_number: str = ""
+    """The channel's number of the order that took the deposit, where it makes two of one
+    purchase and this one is for the balance."""
     address_change: "AddressChangeDraft | None" = None
     """A buyer's open wish for another address; None where there is none, or none is told."""
 

@@ -80,6 +80,11 @@ class SalesOrder(models.Model):
         verbose_name_plural = _("订单")
         constraints = [
             models.UniqueConstraint(fields=["shop", "channel_number"], name="order_once"),
+            models.UniqueConstraint(
+                fields=["balance_of"],
+                condition=Q(balance_of__isnull=False) & ~Q(status="canceled"),
+                name="balance_once",
+            ),
             models.CheckConstraint(
                 condition=Q(payable_amount__gte=0) & Q(paid_amount__gte=0) & Q(freight__gte=0),
                 name="order_money_not_negative",
@@ -87,6 +92,11 @@ class SalesOrder(models.Model):
         ]
         indexes = [
             models.Index(fields=["placed_at"], name="order_by_time"),
+            models.Index(
+                fields=["balance_of"],
+                name="order_balances",
+                condition=Q(balance_of__isnull=False),
+            ),
             models.Index(
                 fields=["status", "placed_at"],
                 name="order_open",

@@ -31,6 +31,11 @@ from risk.sets import live_program
 
 S = OrderStatus
 MONEY: Final = frozenset({"paid_at", "paid_amount", "payable_amount", "freight"})
+DEPOSIT: Final = "deposit"
+"""The code of the hold for the money of another order: it is not tied yet, or it is lost."""
+BALANCE: Final = "balance"
+"""The code of the hold of an order that only took the deposit, until its balance is tied."""
+_GOES_WITH: Final = (HoldKind.SHORTAGE, promises.GOES_WITH[1])
 BLOCKS_CLEARING: Final = (
     HoldKind.RULE,
     HoldKind.PERSON,
@@ -315,7 +320,7 @@ def _wants_stock(work: Work) -> bool:
     """Not what somebody else has shipped; what is unpaid only when it arrives."""
     if work.held_by_code(HoldKind.CHANNEL, "shipped_elsewhere"):
         return False
-    if work.held_by(HoldKind.UNMAPPED):
+    if work.held_by(HoldKind.UNMAPPED) or work.held_by_code(*_GOES_WITH):
         return False
     return work.fresh or work.has_money or bool(work.passed)
 
@@ -365,7 +370,12 @@ def check(works: Sequence[Work]) -> None:
 
 
 def _check_money(work: Work) -> None:
-    """Asked when the money changes, and not again: finance may have accepted what was paid."""
+    """Asked when the money changes, and not again: finance may have accepted what was paid.
+
+    Of two orders for one purchase the balance's has to add up, with the deposit or without.
+    """
+    if work.held_by_code(*_GOES_WITH):
+        return
     if problem := work.money_problem or money_problem(work):
         work.hold(_hold(HoldKind.PAYMENT, "amount", "2", problem))
         work.tasks.append(TaskDraft(Stage.FINANCE_CHECK, problem))
@@ -382,7 +392,10 @@ def _check_money(work: Work) -> None:
 def money_problem(work: Work) -> str:
     """What does not add up to the fen, in words; empty when all does."""
     goods = sum((ln.amount for ln in work.lines if ln.bundle_line_id is None), Decimal(0))
-    if goods + work.freight != work.payable_amount:
+    due = goods + work.freight
+    if work.balance_of_id and due == work.payable_amount + work.deposit_amount:
+        return ""
+    if due != work.payable_amount:
         return f"金额不符：商品 {goods} + 运费 {work.freight} ≠ 应付 {work.payable_amount}"
     return ""
 
@@ -397,6 +410,8 @@ def clear(works: Sequence[Work]) -> None:
 def route(works: Sequence[Work], sources: SourceMap) -> list[fulfillment.ParcelPlan]:
     """CLEARED → ROUTED: paid and free of holds; its parcels leave where its stock is held."""
     ready = [w for w in works if w.status is S.CLEARED and w.is_paid and not w.held_by()]
+    hold_lost_deposits(ready)
+    ready = [w for w in ready if not w.held_by()]
     parted = [w.id for w in ready if w.is_parted]
     unplanned = fulfillment.unplanned(parted) if parted else {}
     plans = []
@@ -411,6 +426,47 @@ def route(works: Sequence[Work], sources: SourceMap) -> list[fulfillment.ParcelP
         ]
         work.move(S.ROUTED)
     return plans
+
+
+def hold_lost_deposits(works: Sequence[Work]) -> None:
+    """Hold those orders whose deposit was paid by another that is canceled, or asked back.
+
+    Asks nothing where no order of the batch has one.
+    """
+    tied = {work.balance_of_id: work for work in works if work.balance_of_id}
+    if not tied:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT d.id, d.number FROM orders_salesorder d WHERE d.id = ANY(%s) "
+            "AND (d.status = 'canceled' OR EXISTS (SELECT 1 FROM orders_orderhold h "
+            "WHERE h.order_id = d.id AND h.kind = 'refund' AND h.released_at IS NULL))",
+            [list(tied)],
+        )
+        for pk, number in cursor.fetchall():
+            tied[pk].hold(lost_deposit(number))
+            tied[pk].tasks.append(finance_task(number))
+
+
+def lost_deposit(number: str) -> HoldDraft:
+    """The deposit's order is no more, or will not be: nothing leaves before finance has looked."""
+    words = f"定金单 {number} 已取消或正在退款，请核对"
+    return _hold(HoldKind.PAYMENT, DEPOSIT, "2", words, lost=number)
+
+
+def awaited_deposit(channel_number: str) -> HoldDraft:
+    """The channel names the deposit's order, and the two are not tied yet."""
+    words = f"尾款单：等待与定金单 {channel_number} 关联"
+    return _hold(HoldKind.PAYMENT, DEPOSIT, "1", words, deposit=channel_number)
+
+
+def awaited_balance() -> HoldDraft:
+    """The channel says that this order took the deposit only: it keeps the goods, and waits."""
+    return _hold(HoldKind.PAYMENT, BALANCE, "1", "定金单：留着货，等待与尾款单关联后发货")
+
+
+def finance_task(number: str) -> TaskDraft:
+    return TaskDraft(Stage.FINANCE_CHECK, f"定金单 {number} 已取消或正在退款，请核对尾款单")
 
 
 def _hold(kind: HoldKind, code: str, tier: str, words: str, **evidence: Any) -> HoldDraft:

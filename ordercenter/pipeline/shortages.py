@@ -23,8 +23,6 @@ from ordercenter.pipeline.work import load
 
 BATCH: Final = 200
 MOST_BATCHES: Final = 10
-DEPOSIT: Final = "deposit"
-"""The code of a shortage hold that is none: the goods go with the order of the balance."""
 
 # Every step narrows: orders that wait and have money in, or a part of which does, what they want,
 # where there is some of it, where there is all of it. With ``claws`` what is locked for others
@@ -43,7 +41,8 @@ _FITTING: Final = """
         FROM orders_orderhold h
         JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'mapped'
         WHERE h.kind = 'shortage' AND h.code <> 'deposit' AND h.released_at IS NULL
-          AND (o.paid_at IS NOT NULL OR o.channel_status = 'deposit_paid')
+          AND (o.paid_at IS NOT NULL OR o.channel_status = 'deposit_paid'
+            OR o.balance_of_id IS NOT NULL)
           AND EXISTS (SELECT 1 FROM place)
         UNION ALL
         SELECT o.id, o.shop_id, o.priority, o.paid_at IS NOT NULL,
@@ -92,7 +91,8 @@ _PROMISABLE: Final = """
     JOIN orders_salesorder o ON o.id = h.order_id AND o.status = 'mapped' AND NOT o.is_test
     JOIN catalog_shop s ON s.id = o.shop_id AND (o.is_presale OR s.sells_ahead)
     WHERE h.kind = 'shortage' AND h.code = 'shortage' AND h.released_at IS NULL
-      AND (o.paid_at IS NOT NULL OR o.channel_status = 'deposit_paid')
+      AND (o.paid_at IS NOT NULL OR o.channel_status = 'deposit_paid'
+            OR o.balance_of_id IS NOT NULL)
       AND EXISTS (
         SELECT 1 FROM orders_orderline l
         JOIN inventory_inboundline c ON c.sku_id = l.sku_id

@@ -33,7 +33,13 @@ from ordercenter.pipeline.drafts import (
     sealed_receiver,
     told_mark,
 )
-from ordercenter.pipeline.path import MONEY, share_over_parts, take
+from ordercenter.pipeline.path import (
+    MONEY,
+    awaited_balance,
+    awaited_deposit,
+    share_over_parts,
+    take,
+)
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.tally import DOORS
 from ordercenter.pipeline.work import HoldDraft, Work, load
@@ -72,9 +78,20 @@ def settle_in(
     if draft.refund_state == "in_progress":
         work.hold(refund_hold("平台有未完结的退款申请"))
     _learn_wish(work, draft)
+    _learn_pair(work, draft)
     for request in open_refunds.get((work.shop_id, work.channel_number), ()):
         if request.state in {"in_progress", *GIVEN}:
             _apply_refund(work, request)
+
+
+def _learn_pair(work: Work, draft: OrderDraft) -> None:
+    """One of two orders for one purchase waits for the other (``balances.follow_balances``)."""
+    if work.is_test:
+        return
+    if draft.deposit_number:
+        work.hold(awaited_deposit(clean(draft.deposit_number, 64)))
+    elif draft.is_deposit:
+        work.hold(awaited_balance())
 
 
 def channel_hold(draft: OrderDraft) -> HoldDraft | None:

@@ -274,8 +274,13 @@ class Work:
 
     @property
     def has_money(self) -> bool:
-        """Whether the buyer has paid, be it a deposit only: what is promised does not run out."""
-        return self.is_paid or self.channel_status == ChannelStatus.DEPOSIT_PAID
+        """Whether the buyer has paid, be it a deposit only, or in an order of its own: what is
+        promised does not run out."""
+        return (
+            self.is_paid
+            or self.channel_status == ChannelStatus.DEPOSIT_PAID
+            or self.balance_of_id is not None
+        )
 
     @property
     def rank(self) -> tuple[int, datetime, int]:

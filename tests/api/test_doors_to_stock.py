@@ -13,6 +13,8 @@ pytestmark = pytest.mark.django_db
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 
 MAY_MOVE_STOCK: Final = {
+    "orders/<str:number>/balance/": "the balance's order takes over what its deposit's holds",
+    "orders/<str:number>/balance/undo/": "each of the two holds its own again",
     "orders/<str:number>/decide/": "a person lets an order go on, or cancels it",
     "orders/<str:number>/receiver/": "a corrected order goes on",
     "addresses/<int:pk>/answer/": "an answered order goes on",

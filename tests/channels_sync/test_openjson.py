@@ -174,6 +174,14 @@ def test_what_was_paid_follows_the_status(changes: Any, status: str, paid: str) 
     assert (order.status, order.paid_amount) == (status, Decimal(paid))
 
 
+def test_a_system_that_makes_two_orders_of_a_presale_says_which_is_which() -> None:
+    plain = READER.read(dumped(ORDER))
+    assert (plain.is_deposit, plain.deposit_number) == (False, "")
+    first = READER.read(dumped({**ORDER, "is_deposit": True}))
+    last = READER.read(dumped({**ORDER, "deposit_order": "A-1000"}))
+    assert (first.is_deposit, last.deposit_number) == (True, "A-1000")
+
+
 def test_money_is_exact_to_the_currencys_own_coin() -> None:
     dinar = {**ORDER, "currency": "KWD", "total_amount": "1.234", "discount_amount": "0",
              "freight_amount": 0, "paid_amount": "1.234"}  # fmt: skip

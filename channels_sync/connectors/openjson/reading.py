@@ -126,6 +126,8 @@ def read_order(node: Node, fields: FieldMap) -> OrderDraft:
         refund_state=order_refund_state(lines),
         is_test=order.boolean("is_test"),
         is_presale=order.boolean("is_presale"),
+        is_deposit=order.boolean("is_deposit"),
+        deposit_number=order.given_text("deposit_number") or "",
     )
 
 

@@ -45,6 +45,7 @@ DOORS: Final = (
     ("PATCH", "/api/orders/{number}/"),
     ("POST", "/api/orders/simulate/"),
     ("POST", "/api/stock/reserve/"),
+    ("POST", "/api/stock-figures/"),
     ("GET", "/api/orders/"),
     ("POST", "/hooks/douyin/DY01/"),
     ("POST", "/orders/{number}/decide/"),

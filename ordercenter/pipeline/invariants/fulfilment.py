@@ -49,8 +49,9 @@ R1: Final = f"""
 """  # noqa: S608 - own constant text
 
 # Holds that end by a fact are not released; a hold may also end with its order, and a missing
-# receiver or a buyer's wish for another one by the platform's own word, and what had an end at
-# that end. Every other release has a person behind it, of the role or lent its right.
+# receiver or a buyer's wish for another one by the platform's own word, what had an end at that
+# end, and what was wrong with the money by the money, or by the other order it was paid with.
+# Every other release has a person behind it, of the role or lent its right.
 R2: Final = """
     SELECT CASE WHEN r.actor_kind IS DISTINCT FROM 'person' THEN '解除挂起的不是人'
                 WHEN h.asked_by = h.released_by THEN '申请人与批准人是同一人'
@@ -69,6 +70,10 @@ R2: Final = """
                AND r.actor_kind IS DISTINCT FROM 'person')
       AND NOT (h.kind = 'address_change' AND starts_with(h.code, 'asked')
                AND r.actor_kind IS DISTINCT FROM 'person')
+      AND NOT (h.kind = 'payment' AND h.code IN ('amount', 'underpaid', 'deposit')
+               AND r.actor_kind IN ('job', 'platform'))
+      AND NOT (h.kind = 'payment' AND h.code IN ('amount', 'deposit', 'balance')
+               AND r.action = 'orders_paired')
       AND NOT (r.action = 'hold_expired' AND r.actor_kind = 'job' AND h.tier < '3'
                AND h.expires_at <= h.released_at)
       AND NOT (h.tier = '3' AND h.asked_by <> '' AND h.asked_by <> h.released_by

@@ -24,6 +24,7 @@ from ordercenter.core.bulk import collect_seldom
 from ordercenter.core.clock import now as clock_now
 from ordercenter.pipeline import (
     backfills,
+    balances,
     couriers,
     holding,
     intake,
@@ -110,6 +111,7 @@ HOUSEKEEPING: Final[Sequence[Step]] = (
     (60.0, shortages.remind_shortages),
     (10.0, watch.watch_lines),
     (15.0, jobs.tie_refunds),
+    (5.0, balances.follow_balances),
     (15.0, telling.answer_unknown),
     (5.0, wishes.lapse),
     (15.0, jobs.escalate),
