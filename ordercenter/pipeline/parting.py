@@ -25,6 +25,7 @@ from ordercenter.orders.models import OrderHold, SalesOrder
 from ordercenter.orders.states import HoldKind, Leaves, OrderStatus, Tier
 from ordercenter.pipeline import cancel, promises
 from ordercenter.pipeline.path import take
+from ordercenter.pipeline.promises import GOES_WITH
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.shortage_acts import (
     Outcome,
@@ -33,7 +34,6 @@ from ordercenter.pipeline.shortage_acts import (
     in_hand,
     refund_of,
 )
-from ordercenter.pipeline.shortages import DEPOSIT
 from ordercenter.pipeline.work import Line, Work, load
 
 BY_ITSELF: Final = "先发现货，其余补发"
@@ -132,7 +132,7 @@ def ship_part(it: Seen, line_ids: Collection[int] = ()) -> Outcome:
     work = in_hand(it, _("先发一部分"))
     if not work.is_paid:
         raise InvalidInput(what=_("买家还没有付清，不能先发一部分"))
-    if work.held_by_code(HoldKind.SHORTAGE, DEPOSIT):
+    if work.held_by_code(HoldKind.SHORTAGE, GOES_WITH[1]):
         raise InvalidInput(what=_("定金单的货随尾款单发出"))
     parts = look(work)
     if parts is None:
