@@ -48,7 +48,9 @@ def follow(works: Sequence[Work]) -> None:
     retold = [(work, work.retold) for work in works if work.retold is not None]
     if not retold:
         return
-    begun = fulfillment.begun([work.id for work, _ in retold if work.status is S.ROUTED])
+    begun = fulfillment.begun(
+        [work.id for work, _ in retold if work.status is S.ROUTED or work.is_parted]
+    )
     let_go = _let_go([work.id for work, _ in retold if work.id in begun])
     for work, draft in retold:
         if work.id not in begun:

@@ -500,6 +500,26 @@ def test_a_changed_order_is_held_once_a_part_has_left(
     assert broken() == {}
 
 
+def test_a_changed_order_is_held_while_a_part_lies_packed_and_the_rest_is_stopped(
+    seller: Seller, boss: User, carrier: Carrier
+) -> None:
+    told = two_lines()
+    order = parted(seller, boss, told)
+    (first,) = live(order)
+    task = StageTask.objects.get(parcel=first, stage="pick", state="open")
+    stages.finish_task(task.pk, user=boss, actor=as_person(boss))
+    decisions.freeze_order(order.pk, user=boss, actor=as_person(boss), reason="买家来电要求等等")
+    seller.receive("LAMP", 1)
+    shortages.work_shortages()
+    order.refresh_from_db()
+    assert order.status == "cleared"  # the rest has its stock, and no parcel while it is held
+    paid = told.lines[0].amount
+    take(seller.shop, again(told, 5, lines=told.lines[:1], payable_amount=paid, paid_amount=paid))
+    assert "changed:lines" in holds(order)
+    assert [inside(parcel) for parcel in live(order)] == [{"SOFA": 2}]
+    assert broken() == {}
+
+
 def test_a_changed_order_is_whole_again_before_anybody_goes_for_it(
     seller: Seller, boss: User
 ) -> None:
