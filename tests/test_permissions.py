@@ -1088,6 +1088,12 @@ DOORS: Final[Mapping[str, tuple[Door, ...]]] = {
         Door("apply unseen", answers(SUPERVISORS, yes=422, reviewer=403, ceo=403, it=403),
              fixed("/rules/inside/"), "post", lambda _w: {"reason": "新规则适用在途订单"}),
     ),
+    "rules/past/": (
+        Door("look", answers(RULE_SEERS), fixed("/rules/past/")),
+        Door("no shop", answers(RULE_SEERS, yes=422), fixed("/rules/past/?shop=NONE")),
+        Door("judge unseen", answers(SUPERVISORS, yes=422, reviewer=403, ceo=403, it=403),
+             fixed("/rules/past/"), "post", lambda _w: {"reason": "补拉后补判历史"}),
+    ),
     "api/rule-sets/": (
         Door("list", answers(RULE_SEERS, anon=401), fixed("/api/rule-sets/")),
         Door("new", answers(SUPERVISORS, yes=201, anon=401), fixed("/api/rule-sets/"), "post",

@@ -52,8 +52,8 @@ def _draw(request: HttpRequest, *, error: str = "", status: int = HTTPStatus.OK)
     context: dict[str, Any] = {
         "found": found,
         "total": rule_life.open_count(),
-        "gains": _most_first(found.gains, names),
-        "losses": _most_first(found.losses, names),
+        "gains": most_first(found.gains, names),
+        "losses": most_first(found.losses, names),
         "last": rule_life.last_run(row) if row else None,
         "may_apply": allows(request.user, Can.EDIT_RULES),
         "may_release": allows(request.user, Can.REVIEW),
@@ -64,9 +64,7 @@ def _draw(request: HttpRequest, *, error: str = "", status: int = HTTPStatus.OK)
     return render(request, "console/rules_inside.html", context, status=int(status))
 
 
-def _most_first(
-    effects: Mapping[str, Effect], names: Mapping[str, str]
-) -> list[tuple[Effect, str]]:
+def most_first(effects: Mapping[str, Effect], names: Mapping[str, str]) -> list[tuple[Effect, str]]:
     """What becomes of each rule's holds, with its name; a rule that is gone has its code."""
     rows = sorted(effects.values(), key=lambda one: (-one.orders, one.code))
     return [(one, names.get(one.code, one.code)) for one in rows]

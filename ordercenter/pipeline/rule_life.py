@@ -110,14 +110,17 @@ def preview(*, most: int | None = None, progress: Progress | None = None) -> Pre
             break
         with read_only():
             works = load(ids, lock=False)
-            _look(works, program, found)
+            look(works, program, found)
         found.orders += len(works)
         if progress:
             progress(found.orders, total)
     return found
 
 
-def _look(works: Sequence[Work], program: Program, found: Preview) -> None:
+def look(works: Sequence[Work], program: Program, found: Preview) -> None:
+    """Count in ``found`` what judging these orders would come to. Changes nothing."""
+    if not works:
+        return
     subjects = screening.subjects_of(works, program, Shelf.for_codes(set()))
     stored = [work.id for work in works]
     judgements = judged(subjects, program, now=clock_now(), stored=stored)
@@ -156,20 +159,20 @@ def apply_inside(
     done = Applied(program.version)
     total = open_count()
     row = RuleSet.objects.filter(version=program.version).first()
-    _keep(row, who, {"inside": "begun", "of": total, "release": sorted(release)}, reason)
+    put_on_record(row, who, {"inside": "begun", "of": total, "release": sorted(release)}, reason)
     for number, ids in enumerate(_batches(), 1):
         with telling_stock():
             at = now or clock_now()
-            works = _judge_again(ids, program.version, who, now=at)
+            works = judge_again(ids, program.version, who, now=at)
             done.opened += sum(1 for work in works for key in work.opening if _is_rule(key))
             done.released += _release(works, frozenset(release), who, reason, now=at)
         done.orders += len(ids)
         if progress:
             progress(done.orders, total)
         if number % TOLD_EVERY == 0:
-            _keep(row, who, {"inside": "going", "done": done.orders, "of": total}, reason)
+            put_on_record(row, who, {"inside": "going", "done": done.orders, "of": total}, reason)
     done.proposed = no_longer_hit().count()
-    _keep(row, who, {"inside": "done", "orders": done.orders, "opened": done.opened,
+    put_on_record(row, who, {"inside": "done", "orders": done.orders, "opened": done.opened,
                      "released": done.released, "proposed": done.proposed}, reason)  # fmt: skip
     return done
 
@@ -186,7 +189,7 @@ def ask_inside(
     version = live_program().version
     row = RuleSet.objects.filter(version=version).first()
     with telling_stock():
-        _keep(row, actor or Actor.person(user), {"inside": "asked", "of": open_count(),
+        put_on_record(row, actor or Actor.person(user), {"inside": "asked", "of": open_count(),
                                                  "release": sorted(release)}, reason)  # fmt: skip
         async_task(
             "ordercenter.pipeline.tasks.apply_rules", user.pk, version, reason, sorted(release),
@@ -216,9 +219,8 @@ def _may_apply(user: AbstractBaseUser, reason: str, release: Collection[str]) ->
     return checked_reason(reason)
 
 
-def _judge_again(
-    ids: Collection[int], version: int, who: Actor, *, now: datetime
-) -> Sequence[Work]:
+def judge_again(ids: Collection[int], version: int, who: Actor, *, now: datetime) -> Sequence[Work]:
+    """Take these orders along the path once more, judged by the live rules."""
     works = [work for work in load(ids) if work.status.value in JUDGED]
     for work in works:
         work.must_judge, work.reason = True, f"按规则集 v{version} 重新判定"
@@ -313,7 +315,7 @@ def _batches() -> Iterator[list[int]]:
         last = ids[-1]
 
 
-def _keep(row: RuleSet | None, who: Actor, change: Mapping[str, Any], reason: str) -> None:
+def put_on_record(row: RuleSet | None, who: Actor, change: Mapping[str, Any], reason: str) -> None:
     """On the record of the set; the shipped set has no row to hang it on."""
     if row is None:
         return

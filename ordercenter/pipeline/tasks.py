@@ -19,6 +19,7 @@ from ordercenter.pipeline import (
     learning,
     low_stock,
     merging,
+    past,
     proof,
     pulling,
     rule_life,
@@ -102,6 +103,11 @@ def forget_windows() -> str:
 @plainly
 def apply_rules(user_id: int, version: int, reason: str, release: list[str]) -> str:
     return rule_life.apply_asked(user_id, version, reason, release)
+
+
+@plainly
+def judge_past(user_id: int, shop_id: int, span: list[str], version: int, reason: str) -> str:
+    return past.apply_asked(user_id, shop_id, span, version, reason)
 
 
 @plainly
