@@ -23,6 +23,7 @@ from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import sending
 from ordercenter.pipeline.calling import SideBySide
+from ordercenter.pipeline.failing import UNKNOWN
 from tests.factories import (
     OutboundMessageFactory,
     SalesOrderFactory,
@@ -212,7 +213,7 @@ def test_where_nobody_can_be_asked_only_what_may_be_repeated_is(shop: Shop, line
     line.answers = [cut()]
     sending.send_out()
     due_again(message)
-    assert (message.state, message.error, message.is_doubtful) == ("dead", sending.UNKNOWN, True)
+    assert (message.state, message.error, message.is_doubtful) == ("dead", UNKNOWN, True)
     assert line.book == ["ship:1"]
     line.repeatable = frozenset({ShipNotice})
     other = notice(shop, "ship:2")

@@ -16,6 +16,7 @@ from ordercenter.core.errors import NotAllowed
 from ordercenter.core.policy import Role
 from ordercenter.orders.errors import BadReason
 from ordercenter.pipeline import dead, sending
+from ordercenter.pipeline.failing import UNKNOWN
 from tests.factories import (
     ListingFactory,
     OutboundMessageFactory,
@@ -175,7 +176,7 @@ def test_a_doubt_a_person_has_looked_into_is_sent_once(
     )
     sending.send_out()
     message.refresh_from_db()
-    assert (message.state, message.error, platform.told) == ("dead", sending.UNKNOWN, 1)
+    assert (message.state, message.error, platform.told) == ("dead", UNKNOWN, 1)
 
 
 def test_in_the_admin_a_letter_is_sent_again_by_an_action(browser: Client) -> None:
