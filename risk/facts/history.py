@@ -18,7 +18,7 @@ from typing import Any
 from ordercenter.core.clock import SHANGHAI
 from risk.contracts import Seen, Subject
 from risk.facts.lists import Lists
-from risk.facts.peers import NO_GOODS, SKU, Group, Peer, Peers, base_of, grouped
+from risk.facts.peers import DAY, NO_GOODS, SKU, Group, Peer, Peers, base_of, grouped
 from risk.facts.told import NO_MATTER, Column
 from risk.language import FactSpec
 
@@ -170,11 +170,12 @@ class History:
         return _seen(best, members, subject)
 
     def _of_day(self, group: Group, subject: Subject) -> Sequence[Peer]:
-        day = subject.placed_at.astimezone(SHANGHAI).date()
+        at, day = subject.placed_at, subject.placed_at.astimezone(SHANGHAI).date()
+        low = bisect_left(group.times, at - DAY)
+        high = bisect_right(group.times, at + DAY if self._late else at)
         return [
-            p for p in group.peers
-            if (self._late or p.placed_at <= subject.placed_at)
-            and (p.order_id == subject.order_id or p.placed_at.astimezone(SHANGHAI).date() == day)
+            p for p in group.peers[low:high]
+            if p.order_id == subject.order_id or p.placed_at.astimezone(SHANGHAI).date() == day
         ]  # fmt: skip
 
 
