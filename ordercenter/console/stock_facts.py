@@ -14,10 +14,10 @@ from channels_sync.models import PublishedStock
 from inventory.health import DAYS, PERIODS, Alarm, HealthPage, Sort, Wanted
 from inventory.models import Warehouse
 from inventory.publishable import publishable, publishable_sets
-from ordercenter.catalog.models import BundlePart, Listing, Shop, Sku
+from ordercenter.catalog.models import BundlePart, CodeType, Listing, Shop, Sku
 from ordercenter.console.listing_facts import number_of
 from ordercenter.pipeline.health import Level, Mode, mode_of
-from ordercenter.pipeline.publishing import BY_ITEM
+from ordercenter.pipeline.publishing import BY_ITEM, BY_SKU_ID
 
 MOST_PAGES: Final = 10_000
 DRIFT_SHOWN: Final = timedelta(days=1)
@@ -142,6 +142,7 @@ def shown_by_sku(
         .defer("shop__credential__sealed")
         .order_by("shop__code", "code")
     )
+    listings = _once(listings)
     figures = _figures(listings)
     parts = _skus_of(listings)
     found: defaultdict[int, list[Shown]] = defaultdict(list)
@@ -151,6 +152,20 @@ def shown_by_sku(
             if sku_id in sku_ids:
                 found[sku_id].append(one)
     return found
+
+
+def _once(listings: Sequence[Listing]) -> list[Listing]:
+    """Without codes whose goods the shop lists by their id too: it is told of the id alone."""
+    by_id = [one for one in listings if one.code_type == CodeType.SKU_ID]
+    ids = {(one.shop_id, one.code) for one in by_id}
+    goods = {(one.shop_id, one.sku_id, one.bundle_id) for one in by_id}
+
+    def is_double(one: Listing) -> bool:
+        if one.platform_sku_id:
+            return (one.shop_id, one.platform_sku_id) in ids
+        return (one.shop_id, one.sku_id, one.bundle_id) in goods
+
+    return [one for one in listings if one.code_type == CodeType.SKU_ID or not is_double(one)]
 
 
 def _skus_of(listings: Iterable[Listing]) -> Mapping[int, list[int]]:
@@ -185,11 +200,13 @@ def _shown(listing: Listing, figure: int, now: datetime) -> Shown:
         return Shown(listing, figure, told, told_at, _("未开启推送"), Level.GOOD)
     if listing.shop.channel in BY_ITEM and not listing.platform_item_id:
         return Shown(listing, figure, told, told_at, _("缺平台商品编号，还不能推送"), Level.WARN)
-    if books is None:
-        return Shown(listing, figure, None, None, _("还没有推送过"), Level.WARN)
-    if books.refused_until and books.refused_until > now:
+    if books and books.refused_until and books.refused_until > now:
         words = _("平台拒绝，稍后再试")
         return Shown(listing, figure, told, told_at, words, Level.BAD, books.refusal)
+    if listing.shop.channel in BY_SKU_ID and not _has_id(listing):
+        return Shown(listing, figure, told, told_at, _("缺平台规格编号，还不能推送"), Level.WARN)
+    if books is None:
+        return Shown(listing, figure, None, None, _("还没有推送过"), Level.WARN)
     words, level = _("已告知"), Level.GOOD
     if books.told_version < books.version:
         words, level = _("等待发送"), Level.WARN
@@ -197,6 +214,10 @@ def _shown(listing: Listing, figure: int, now: datetime) -> Shown:
         words = _("平台显示与告知差 %(n)+d 件，已重新告知") % {"n": books.drift}
         level = Level.WARN
     return Shown(listing, figure, told, told_at, words, level, books.refusal)
+
+
+def _has_id(listing: Listing) -> bool:
+    return listing.code_type == CodeType.SKU_ID or bool(listing.platform_sku_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,13 @@ class SideBySide:
                 self._running.pop(pk)
         return sum(job.result() for job in done)
 
+    def close(self) -> None:
+        """Let what runs come to its end, and hang up."""
+        for pool in (self._pool, self._callers):
+            pool.shutdown()
+        for kept in self._kept.values():
+            kept.client.close()
+
     def at_once(self, call: Callable[[A], R], arguments: Sequence[A]) -> list[R]:
         """Call with each argument, some at a time; a thread may use the database."""
         return list(self._callers.map(partial(_with_connection_of, call), arguments))

@@ -36,6 +36,8 @@ FEW: Final = 12
 BY_ITEM: Final = ("taobao", "douyin", "wechat", "pinduoduo")
 """Platforms whose figures name the item as well (``StockFigure``): a listing whose item no order
 has named yet, and nobody has typed, is not told."""
+BY_SKU_ID: Final = ("jd", "wechat")
+"""Platforms that know a SKU by their own id alone: a code is refused until an order names it."""
 LEFT_ALONE: Final = timedelta(hours=1)
 """A platform that takes no figure for longer than this is not kept a message for."""
 LONGEST_WINDOW: Final = 3600.0

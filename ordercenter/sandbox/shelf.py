@@ -27,9 +27,14 @@ class Shelf:
         self.channel = channel
         self._shown: dict[tuple[str, str], int] = {}
         self._keys: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._calls = len(book.records["stock"])
         self._replay()
         book.on_change(self._changed)
         book.shelves[channel] = self
+
+    def called(self) -> None:
+        """A call begins: what is told from here on has its number."""
+        self._calls += 1
 
     def find(
         self, shop: ShopConfig, *, sku_id: str | None = None, outer_code: str | None = None
@@ -78,6 +83,7 @@ class Shelf:
             "before": before,
             "shown": shown,
             "key": key,
+            "call": self._calls,
         }
         row = self.book.record("stock", facts)
         self.book.wrote(shop.code, "stock", _name(listed), key=key, way=way, shown=shown)

@@ -33,7 +33,8 @@ from inventory.models import (
 )
 from inventory.publishable import publishable
 from ordercenter.audit.models import AuditRecord
-from ordercenter.catalog.models import Sku
+from ordercenter.catalog.models import CodeType, Shop, Sku
+from ordercenter.console import stock_facts
 from ordercenter.console.order_stock import lines_with_stock
 from ordercenter.console.selectors import Line
 from ordercenter.console.stock_desk import TODOS_A_PAGE
@@ -220,11 +221,57 @@ def test_the_page_tells_what_each_shop_shows_and_how_its_last_figure_went(as_rol
     shop = ShopFactory.create(name="京东旗舰店", channel="jd")
     SyncCursorFactory.create(shop=shop, mode="manual")
     ShopCredentialFactory.create(shop=shop, options={"push_stock": "on"})
-    ListingFactory.create(shop=shop, sku=sku)
+    ListingFactory.create(shop=shop, sku=sku, platform_sku_id="880")
     text = as_role(Role.WAREHOUSE_SUPERVISOR).get("/stock/").content.decode()
     assert "<span>京东旗舰店</span> <b>37</b>" in text
     assert "还没有推送过" in text
     assert "超卖风险很高" in text  # Q118: how the shop is kept in step
+
+
+def listed(channel: str, *codes: tuple[CodeType, str, str]) -> tuple[Shop, Sku]:
+    """A shop that lists one SKU under these codes: (kind, code, the platform's id of it)."""
+    sku = SkuFactory.create()
+    put(place_in("江苏省", "华东仓"), sku, 37)
+    shop = ShopFactory.create(name="一家店", channel=channel)
+    ShopCredentialFactory.create(shop=shop, options={"push_stock": "on"})
+    for kind, code, known in codes:
+        ListingFactory.create(
+            shop=shop, sku=sku, code_type=kind, code=code, platform_sku_id=known,
+            platform_item_id="70",
+        )  # fmt: skip
+    return shop, sku
+
+
+@pytest.mark.parametrize(
+    "code",
+    [(CodeType.OUTER_CODE, "LAMP", ""), (CodeType.OUTER_CODE, "LAMP", "880")],
+    ids=["unknown to the platform's id", "named with its id"],
+)
+def test_a_shop_that_lists_goods_by_id_and_by_code_is_named_once(
+    code: tuple[CodeType, str, str], as_role: AsRole
+) -> None:
+    shop, sku = listed("taobao", (CodeType.SKU_ID, "880", ""), code)
+    client = as_role(Role.WAREHOUSE_SUPERVISOR)
+    assert client.get("/stock/").content.decode().count("<span>一家店</span>") == 1
+    rows = stock_facts.shown_by_sku([sku.pk], now=NOW())[sku.pk]
+    assert [row.listing.code for row in rows] == ["880"]
+    ListingFactory.create(
+        shop=shop, sku=sku, code_type=CodeType.OUTER_CODE, code="OTHER", platform_sku_id="881"
+    )
+    rows = stock_facts.shown_by_sku([sku.pk], now=NOW())[sku.pk]
+    assert [row.listing.code for row in rows] == ["880", "OTHER"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "known", "shown"),
+    [("jd", "", True), ("jd", "880", False), ("wechat", "", True), ("shopify", "", False)],
+)
+def test_a_listing_known_by_its_code_alone_says_where_it_cannot_be_told(
+    channel: str, known: str, shown: bool, as_role: AsRole
+) -> None:
+    listed(channel, (CodeType.OUTER_CODE, "LAMP", known))
+    text = as_role(Role.WAREHOUSE_SUPERVISOR).get("/stock/").content.decode()
+    assert ("缺平台规格编号，还不能推送" in text) is shown
 
 
 def test_a_refused_figure_is_shown_with_its_reason(as_role: AsRole) -> None:

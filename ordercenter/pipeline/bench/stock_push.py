@@ -9,6 +9,8 @@ so an older figure never passes for a newer one.
 * ``intake``: from the moment of sale to the commit of order and figure; the platform's own push
   or message is in it.
 * ``figure_to_shop``: from the figure's computation to the write.
+* ``by_channel``: the same for each platform, with the figures it was told, and the
+  calls it took them in.
 """
 
 import time
@@ -91,13 +93,32 @@ def _measure(hands: Crew, desk: Desk, *, rate: float, seconds: float, say: Say) 
         for row in desk.get("/book/orders", shop=code)["orders"]
     }
     sold = _sold(numbers, created, shops)
-    told = _tellings(desk.get("/book/stock")["stock"], shops, since=began)
+    book = [row for row in desk.get("/book/stock")["stock"] if row["at"] >= began]
+    told = _tellings(book, shops, since=began)
     return {
         "orders": len(numbers),
         "orders_per_second": round(len(numbers) / lasted, 1),
-        "figures_told": sum(len(rows) for rows in told.values()),
-        **_compare(sold, told, before, shops),
+        "figures_told": len(book),
+        "calls": len({(row["shop"], row["call"]) for row in book}),
+        **_compare(sold, told, before, shops, _calls(book, shops, seconds=lasted)),
     }
+
+
+def _calls(
+    book: Sequence[Mapping[str, Any]], shops: Mapping[str, tuple[int, str]], *, seconds: float
+) -> dict[str, dict[str, Any]]:
+    """By channel: how many figures it was told, in how many calls."""
+    found: dict[str, dict[str, Any]] = {}
+    for channel in sorted({shops[row["shop"]][1] for row in book}):
+        rows = [row for row in book if shops[row["shop"]][1] == channel]
+        calls = len({(row["shop"], row["call"]) for row in rows})
+        found[channel] = {
+            "figures": len(rows),
+            "calls": calls,
+            "figures_per_second": round(len(rows) / seconds, 1),
+            "calls_per_second": round(calls / seconds, 1),
+        }
+    return found
 
 
 def _shops() -> dict[str, tuple[int, str]]:
@@ -194,9 +215,11 @@ def _compare(
     told: Mapping[tuple[int, int], Sequence[Telling]],
     before: Mapping[int, int],
     shops: Mapping[str, tuple[int, str]],
+    calls: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     channels = dict(shops.values())
     by_channel: dict[str, list[float]] = defaultdict(list)
+    legs: dict[str, list[float]] = defaultdict(list)
     whole, last_leg, missing = [], [], 0
     for order in sold:
         for shop_id, first in _first_tellings(order, told, before):
@@ -206,14 +229,20 @@ def _compare(
             whole.append(first.arrived - order.created)
             last_leg.append(first.arrived - first.computed)
             by_channel[channels[shop_id]].append(whole[-1])
+            legs[channels[shop_id]].append(last_leg[-1])
     return {
         "pairs_of_order_and_shop": len(whole) + missing,
         "never_told": missing,
         "order_to_shop_seconds": spread(whole),
         "figure_to_shop_seconds": spread(last_leg),
         "intake_seconds": spread(order.kept - order.created for order in sold),
-        "order_to_shop_by_channel": {
-            name: spread(values) for name, values in sorted(by_channel.items())
+        "by_channel": {
+            name: {
+                **calls.get(name, {}),
+                "order_to_shop_seconds": spread(values),
+                "figure_to_shop_seconds": spread(legs[name]),
+            }
+            for name, values in sorted(by_channel.items())
         },
     }
 

@@ -172,6 +172,7 @@ def _take_in(stop: threading.Event) -> None:
 
 def _send(stop: threading.Event) -> None:
     """Tell the platforms what is queued, as soon as it is and their last calls have come back."""
+    threading.Thread(target=waking.listen, args=(stop,), name="waking", daemon=True).start()
     while not stop.is_set():
         try:
             send_out()
@@ -180,7 +181,7 @@ def _send(stop: threading.Event) -> None:
             connection.close()
             stop.wait(1)
         close_old_connections()
-        waking.sleep(SEND_SECONDS)
+        waking.woken(SEND_SECONDS)
         stop.wait(BREATH_SECONDS)
 
 

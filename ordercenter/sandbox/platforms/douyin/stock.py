@@ -72,6 +72,7 @@ class Stock:
     def _tell(
         self, shop: ShopConfig, rows: list[tuple[Listed, int]], *, incremental: bool, key: str
     ) -> None:
+        self.shelf.called()
         for listed, amount in rows:
             after = self.shelf.shown(shop, listed) + amount if incremental else amount
             if after < 0:

@@ -88,6 +88,7 @@ class Telling:
         lower = pieces < self.shelf.shown(shop, listed)
         if lower and self.book.is_promoted(shop.code, self.shelf.name(listed)):
             return no_stock("10200101", "商品正在参加促销，不能减少库存")  # [G] code and words
+        self.shelf.called()
         self.shelf.put(shop, listed, pieces)
         return {"success": True}
 

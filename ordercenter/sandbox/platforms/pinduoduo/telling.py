@@ -116,6 +116,7 @@ class Telling:
             raise invalid("库存不能小于0")
         if after < shown and self.book.is_promoted(shop.code, self.shelf.name(found)):
             raise PopError(IN_PROMOTION, "活动商品不支持减少库存", str(IN_PROMOTION))
+        self.shelf.called()
         if way == SET:
             self.shelf.put(shop, found, figure)
         else:

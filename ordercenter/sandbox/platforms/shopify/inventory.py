@@ -230,6 +230,7 @@ class Inventory:
         return problem(*place, "compareQuantity", code=STALE_OLD) if before != shown else None
 
     def _set(self, call: Call, wish: dict[str, Any], key: str) -> dict[str, Any]:
+        self.shelf.called()
         changes = []
         for row in wish["quantities"]:
             listed = self._of_item(call.shop, row["inventoryItemId"])

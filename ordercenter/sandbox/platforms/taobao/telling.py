@@ -217,6 +217,7 @@ class Telling:
             lower = figure < (shown if way == SET else 0)
             if lower and self.book.is_promoted(shop.code, self.shelf.name(listed)):
                 raise business(IN_PROMOTION, "商品正在参加活动，不能减少库存")
+        self.shelf.called()
         rows = []
         for listed, figure in wishes:
             shown = self.shelf.shown(shop, listed)

@@ -309,6 +309,7 @@ class Shop:
         if not isinstance(num, int) or isinstance(num, bool) or num < 0:
             raise bad("num")
         self._count_stock_call(shop, listed)
+        self.shelf.called()
         try:
             if way == SET:
                 self.shelf.put(shop, listed, num)
