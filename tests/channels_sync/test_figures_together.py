@@ -27,8 +27,9 @@ from channels_sync.contracts import (
 from ordercenter.sandbox.platforms.douyin.bodies import product_of
 from ordercenter.sandbox.platforms.taobao.bodies import item_id
 from tests.channels_sync.gateway import Gateway
+from tests.channels_sync.platforms import payload
 from tests.channels_sync.sandboxed import a_bench, connect
-from tests.channels_sync.test_shopify_telling import Store, data, payload
+from tests.channels_sync.test_shopify_telling import Store, data
 from tests.sandbox.callers import Bench
 
 bench = pytest.fixture(name="bench")(a_bench)

@@ -241,7 +241,12 @@ def test_the_calls_of_a_shop_are_on_their_way_at_the_same_time(
     seller: Seller, platform: Platform, lines: SideBySide, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[Any] = []
-    monkeypatch.setattr(sending, "connector_for", lambda *who: made.append(who) or platform)
+
+    def make(*who: Any) -> Platform:
+        made.append(who)
+        return platform
+
+    monkeypatch.setattr(sending, "connector_for", make)
     together = threading.Barrier(3, timeout=20)
     platform.before = together.wait
     assert sending.send_out(lines=lines) == "6 messages delivered"

@@ -29,7 +29,7 @@ QUIET_SECONDS: Final = 3.0
 LOOK: Final = 0.1
 SELL_AT_ONCE: Final = 500
 """Orders of one request to the sandbox, so that it answers others in between."""
-OWN_OPTIONS: Final = frozenset({"pool", "application_name", "options"})
+OWN_OPTIONS: Final = frozenset({"pool", "application_name", "options", "prepare_threshold"})
 """What every process chooses for itself."""
 
 
