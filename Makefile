@@ -36,7 +36,7 @@ browser: install-dev
 	@.ci/browser
 
 test: install-dev browser  ## 运行测试
-	@$(BIN)/python -m pytest -m "not nightly" -n 2 --dist loadgroup $(PYTEST_OPTIONS)
+	@$(BIN)/python -m pytest -m "not nightly" -n 2 $(PYTEST_OPTIONS)
 
 quick: install-dev  ## 不跑测试的快速检查
 	$(BIN)/ruff check .

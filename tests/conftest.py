@@ -1,21 +1,21 @@
 """What every test may count on: a database server that runs, and races that really race."""
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any
 
-import psycopg
 import pytest
-from django.db import connections, transaction
+from django.core.management.commands import flush
+from django.db import connections
 from django.db.backends.postgresql.operations import DatabaseOperations
-from psycopg import sql
+from pytest_django import DjangoDbBlocker
 
 from ordercenter.audit import seals
 from ordercenter.catalog import gifts
 from ordercenter.pipeline import publishing
-from ordercenter.run.database import NotReady, ensure_database, is_embedded, leave_database
+from ordercenter.run.database import NotReady, ensure_database, leave_database
+from tests.emptying import Ground
+from tests.sharing import by_group, longest_first
 
 RACE_SECONDS = 60
 
@@ -32,20 +32,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     leave_database()
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Of two processes that share the tests, one takes a whole file, and one all of the browser.
-
-    The browser's tests come last of all, so that nothing follows them in their process.
-    """
-    group = "browser" if item.get_closest_marker("browser") else item.nodeid.split("::")[0]
-    item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests come last: the browser's event loop runs on in its thread, and no test
-    after it could start one of its own."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+    items[:] = longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return by_group(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -63,45 +57,19 @@ def _new_gift_strategies() -> None:
     gifts.forget()
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _emptying_past_the_guards() -> Iterator[None]:
-    """Let the emptying between two tests, and nothing else, pass the append-only tables.
-
-    They refuse to be emptied, as they must; no trigger fires in the one transaction in which
-    Django empties the test database. Only what has rows is emptied: to truncate every table
-    takes longer than most tests.
-    """
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Before every test that needs it the database is as the migrations left it."""
+    with django_db_blocker.unblock():
+        ground = Ground.found()
 
     def emptying(operations: DatabaseOperations, statements: Sequence[str]) -> None:
-        connection = operations.connection
-        tables = [name for one in statements for name in re.findall(r'"(\w+)"', one)]
-        full = " UNION ALL ".join(
-            f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})"  # noqa: S608 - our own tables
-            for name in tables
-        )
-        _let_triggers_rest(*(connection.settings_dict[key] for key in ("HOST", "PORT", "USER")))
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            cursor.execute(full)
-            for (name,) in cursor.fetchall():
-                cursor.execute(f"DELETE FROM {name}")  # noqa: S608 - our own tables
+        ground.empty(operations.connection, statements)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "execute_sql_flush", emptying)
+        patch.setattr(flush, "emit_post_migrate_signal", lambda *_, **__: None)
         yield
-
-
-@cache
-def _let_triggers_rest(host: str, port: str, role: str) -> None:
-    """Allow the role of the tests to set what only a superuser may.
-
-    A server elsewhere has to allow it by itself.
-    """
-    if not is_embedded():
-        return
-    with psycopg.connect(host=host, port=port, user="postgres", dbname="postgres") as admin:
-        grant = sql.SQL("GRANT SET ON PARAMETER session_replication_role TO {}")
-        admin.execute(grant.format(sql.Identifier(role)))
 
 
 @pytest.fixture

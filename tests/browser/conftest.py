@@ -24,9 +24,9 @@ DESK = (1440, 900)
 START_SECONDS = 20
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for the session; without one the tests are skipped, and say so."""
+    """One Chromium for all of them; without one the tests are skipped, and say so."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         if os.environ.get("REQUIRE_BROWSER"):
