@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ LOCKS: Final = re.compile(
 PATIENCE = 1.0
 """How long one side waits at the gap for the other, in seconds. With the lock in place it waits
 in vain, and must be done before the other's ``lock_timeout``."""
+LOOK: Final = 0.02
 SURE: Final = 20.0
 """How long it waits where nothing keeps the other from coming."""
 
@@ -43,18 +45,52 @@ class Gap:
         return self.event(name).wait(self.patience)
 
 
+class Meeting:
+    """A barrier for the threads of a race; what the test does by itself passes by.
+
+    Nobody waits there for somebody who has ended and comes no more.
+    """
+
+    def __init__(self, sides: int, seconds: float) -> None:
+        self.sides = sides
+        self.seconds = seconds
+        self._told = threading.Condition()
+        self._rounds = 0
+        self._waiting = 0
+        self._seen: set[threading.Thread] = set()
+        self._given_up = False
+
+    def meet(self) -> None:
+        """Wait for all sides, for as long as they may still come and patience lasts."""
+        if threading.current_thread() is threading.main_thread():
+            return
+        with self._told:
+            if not any(one.is_alive() for one in self._seen):
+                self._seen.clear()  # another race
+            self._seen.add(threading.current_thread())
+            self._waiting += 1
+            if self._waiting == self.sides:
+                self._rounds, self._waiting = self._rounds + 1, 0
+                self._told.notify_all()
+                return
+            self._wait(self._rounds, time.monotonic() + self.seconds)
+
+    def _wait(self, here: int, until: float) -> None:
+        while self._rounds == here:
+            late = time.monotonic() > until
+            self._given_up = self._given_up or late
+            if self._given_up or not all(one.is_alive() for one in self._seen):
+                self._waiting -= 1
+                return
+            self._told.wait(LOOK)
+
+
 def meeting(sides: int, seconds: float | None = None) -> Callable[[], None]:
-    """Return what holds every side back until all have come, or patience runs out."""
-    barrier = threading.Barrier(sides)
-    limit = seconds or PATIENCE
+    """Return what holds every side back until all have come, or patience runs out.
 
-    def meet() -> None:
-        try:
-            barrier.wait(limit)
-        except threading.BrokenBarrierError:
-            return  # the others are held up by the lock, as they should be
-
-    return meet
+    Whoever has a lock that holds the others up waits in vain, as he should.
+    """
+    return Meeting(sides, seconds or PATIENCE).meet
 
 
 def unlocked(patch: pytest.MonkeyPatch, table: str) -> None:
@@ -132,8 +168,7 @@ def nobody_locks(patch: pytest.MonkeyPatch, *, sides: int) -> None:
         bare = LOCKS.sub("", text)
         result = plain(self, sql if bare == text else bare, params)
         locks_stock = bare != text and "inventory_stocklevel" in text
-        racing = threading.current_thread() is not threading.main_thread()
-        if racing and locks_stock and not getattr(met, "done", False):
+        if locks_stock and not getattr(met, "done", False):
             met.done = True
             meet()
         return result
