@@ -3,6 +3,7 @@
 import json
 import threading
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +22,7 @@ from channels_sync.contracts import (
     Rejected,
     TryLater,
 )
+from channels_sync.line import ShopLine
 from channels_sync.models import (
     FeedCursor,
     InboxMessage,
@@ -35,7 +37,7 @@ from ordercenter.catalog.models import Shop
 from ordercenter.core.actor import Actor
 from ordercenter.core.clock import now as clock_now
 from ordercenter.orders.models import SalesOrder
-from ordercenter.pipeline import couriers, demo, intake, pulling, sending, stages
+from ordercenter.pipeline import calling, couriers, demo, intake, pulling, sending, stages
 from tests.channels_sync.platforms import Taobao
 from tests.factories import (
     ShopCredentialFactory,
@@ -141,6 +143,12 @@ def test_an_empty_window_moves_the_cursor(shop: Shop) -> None:
     assert position() > before
 
 
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that fails is repeated at once; test_line.py shows how long it waits."""
+    monkeypatch.setattr(calling, "ShopLine", partial(ShopLine, sleep=lambda _seconds: None))
+
+
 TROUBLES = {
     "an error in a 200": (
         {"error_response": {"code": 15, "msg": "Remote service error",
@@ -170,6 +178,7 @@ TROUBLES = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_pauses")
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_a_poll_that_fails_leaves_the_cursor_and_shows_why(shop: Shop, trouble: str) -> None:
     answer, klass = TROUBLES[trouble]
@@ -187,6 +196,7 @@ def test_a_poll_that_fails_leaves_the_cursor_and_shows_why(shop: Shop, trouble: 
     assert not InboxMessage.objects.exists()
 
 
+@pytest.mark.usefixtures("no_pauses")
 def test_failures_wait_longer_each_time_and_a_success_forgets_them(shop: Shop) -> None:
     now, waits = clock_now(), []
     for _ in range(8):
