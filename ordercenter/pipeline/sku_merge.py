@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import Q, Sum
 
 from inventory import merging
+from inventory.merged_settings import Settings, carry_settings, settings_of
 from inventory.models import Reservation, StockLevel
 from ordercenter.audit.models import Action
 from ordercenter.audit.services import Entry, record_many
@@ -57,6 +58,7 @@ class Merge:
     orders: int
     units: int
     promised: int
+    settings: Settings
 
 
 @read_only()
@@ -75,6 +77,7 @@ def preview(old_id: int, kept_id: int) -> Merge:
         orders=len({order for order, _ in _lines(old.pk)}),
         units=units or 0,
         promised=held.aggregate(units=Sum("quantity"))["units"] or 0,
+        settings=settings_of(old.pk, kept.pk),
     )  # fmt: skip
 
 
@@ -154,6 +157,7 @@ def _merge(old_id: int, kept_id: int, *, actor: Actor, reason: str) -> Merge:
         raise InvalidInput(what="；".join(done.problems))
     now = clock_now()
     moved = merging.merge_levels(old_id, kept_id, actor=actor, now=now)
+    carried = carry_settings(old_id, kept_id).carried
     _repoint_parcels(moved.reservations, kept_id)
     _repoint_listings(old_id, kept_id, actor=actor, reason=reason)
     _repoint_bundles(old_id, kept_id, actor=actor, reason=reason)
@@ -164,7 +168,8 @@ def _merge(old_id: int, kept_id: int, *, actor: Actor, reason: str) -> Merge:
         Entry(Action.CATALOG_CHANGED, "sku", old_id,
               {"is_active": [True, False], "merged_into": [None, done.kept.code]}, reason),
         Entry(Action.CATALOG_CHANGED, "sku", kept_id,
-              {"merged": [None, done.old.code], "units": [None, done.units]}, reason),
+              {"merged": [None, done.old.code], "units": [None, done.units],
+               "carried": [None, list(carried)]}, reason),
     ]  # fmt: skip
     record_many(entries, actor=actor)
     return done

@@ -8,7 +8,16 @@ from django.db import transaction
 from django.db.models import Sum
 
 from fulfillment.models import ParcelLine
-from inventory.models import Reservation, StockLevel, StockMovement
+from inventory.models import (
+    Bin,
+    BinPlace,
+    ChannelQuota,
+    Reservation,
+    SafetyStock,
+    StockBuffer,
+    StockLevel,
+    StockMovement,
+)
 from ordercenter.audit.models import AuditRecord
 from ordercenter.catalog.models import Listing, Sku
 from ordercenter.core.errors import InvalidInput, NotAllowed
@@ -21,6 +30,7 @@ from tests.factories import (
     BundlePartFactory,
     GiftStrategyFactory,
     ListingFactory,
+    ShopFactory,
     SkuFactory,
     user_with,
 )
@@ -171,3 +181,52 @@ def test_an_order_that_comes_during_a_merge_is_taken_along(
     merge(seller, boss)
     assert tries == [1, 2]
     assert [promised(order) for order in SalesOrder.objects.all()] == [{"VASE": 1}] * 2
+
+
+def a_bin(seller: Seller, code: str, *goods: str) -> Bin:
+    made = Bin.objects.create(warehouse=seller.near.warehouse, code=code)
+    for good in goods:
+        made.places.create(sku=seller.skus[good])
+    return made
+
+
+def in_bins(seller: Seller, good: str) -> set[str]:
+    places = BinPlace.objects.filter(sku=seller.skus[good])
+    return set(places.values_list("bin__code", flat=True))
+
+
+@pytest.mark.django_db
+def test_bins_quotas_and_safety_stock_go_over_where_the_kept_one_has_none(
+    seller: Seller, boss: User
+) -> None:
+    a_bin(seller, "A-01", "LAMP")
+    a_bin(seller, "B-02", "LAMP", "VASE")
+    old, kept = seller.skus["LAMP"], seller.skus["VASE"]
+    other = ShopFactory.create(name="另一家店")
+    ChannelQuota.objects.create(shop=seller.shop, sku=old, percent=30)
+    ChannelQuota.objects.create(shop=other, sku=old, percent=40)
+    ChannelQuota.objects.create(shop=other, sku=kept, percent=70)
+    SafetyStock.objects.create(sku=old, method="units", value=5)
+    told = preview(old.pk, kept.pk).settings
+    assert any("A-01" in one for one in told.carried)
+    assert not any("B-02" in one for one in told.carried)
+    assert told.left == ("另一家店 的配额",)
+    merge(seller, boss)
+    assert in_bins(seller, "VASE") == {"A-01", "B-02"}
+    assert in_bins(seller, "LAMP") == set()
+    shares = ChannelQuota.objects.filter(sku=kept)
+    assert dict(shares.values_list("shop", "percent")) == {seller.shop.pk: 30, other.pk: 70}
+    assert SafetyStock.objects.get().sku == kept
+    assert StockBuffer.objects.get(sku=kept).units == 5
+    record = AuditRecord.objects.get(object_type="sku", object_id=kept.pk)
+    assert record.change["carried"][1] == list(told.carried)
+
+
+@pytest.mark.django_db
+def test_the_kept_ones_own_safety_stock_stays_in_force(seller: Seller, boss: User) -> None:
+    old, kept = seller.skus["LAMP"], seller.skus["VASE"]
+    SafetyStock.objects.create(sku=old, method="units", value=5)
+    SafetyStock.objects.create(sku=kept, method="units", value=9)
+    assert preview(old.pk, kept.pk).settings.left == ("安全库存规则",)
+    merge(seller, boss)
+    assert SafetyStock.objects.get(sku=kept).value == 9
