@@ -24,6 +24,7 @@ from weakref import WeakValueDictionary
 from ordercenter.catalog.models import Channel
 from ordercenter.core.addresses import normalize_region
 from ordercenter.core.errors import InvalidInput
+from ordercenter.notices.models import Addressee
 from risk.reading import (
     LONGEST_TEXT,
     PARAMS,
@@ -49,13 +50,7 @@ MAX_BUDGET: Final = 1_000
 TIERS: Final = ("0", "1", "2", "3")
 FILLABLE: Final = ("buyer_remark", "seller_memo")
 """Fields of an order that tier 1 may fill where they are empty."""
-TOLD: Final[Mapping[str, str]] = {
-    "supervisors": "仓储主管",
-    "customer_service": "客服",
-    "finance": "财务",
-    "warehouse": "仓库",
-    "ceo": "CEO",
-}
+TOLD: Final[Mapping[str, str]] = dict(Addressee.choices)
 TEMPLATES: Final[Mapping[str, str]] = {
     "rule_hit": "规则命中通知",
     "confirm_order": "请客服与买家确认订单",

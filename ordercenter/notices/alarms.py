@@ -38,6 +38,8 @@ class Happening:
     note: str
     """Whom it is for, and what to do."""
     lines: Sequence[str]
+    addressee: str = ""
+    """Whose groups are told (``Addressee``); empty: all."""
 
 
 def raise_alarms(happened: Sequence[Happening], *, now: datetime) -> None:
@@ -77,7 +79,8 @@ def raise_alarms(happened: Sequence[Happening], *, now: datetime) -> None:
 def _opened(one: Happening, now: datetime) -> Alarm:
     return Alarm(
         topic=one.topic, urgency=one.urgency, title=one.title[:_TITLE], note=one.note[:_TITLE],
-        count=len(one.lines), told=len(one.lines), examples=list(one.lines[:EXAMPLES]),
+        addressee=one.addressee, count=len(one.lines), told=len(one.lines),
+        examples=list(one.lines[:EXAMPLES]),
         opened_at=now, last_at=now, told_at=now, ends_at=now + STRETCH,
     )  # fmt: skip
 
@@ -107,6 +110,7 @@ def _telling(row: Alarm) -> Telling:
     return Telling(
         key=f"alarm:{row.pk}:{row.count}",
         urgency=row.urgency,
+        addressee=row.addressee,
         title=f"{row.title} {row.count} 单",
         lines=(
             row.note,

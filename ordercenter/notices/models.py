@@ -3,11 +3,22 @@
 from datetime import datetime
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from ordercenter.core.clock import SHANGHAI
+
+
+class Addressee(models.TextChoices):
+    """Whom a rule, or the program, can tell of something; a group is of one or several of them."""
+
+    SUPERVISORS = "supervisors", "仓储主管"
+    CUSTOMER_SERVICE = "customer_service", "客服"
+    FINANCE = "finance", "财务"
+    WAREHOUSE = "warehouse", "仓库"
+    CEO = "ceo", "CEO"
 
 
 class Robot(models.Model):
@@ -22,6 +33,10 @@ class Robot(models.Model):
     base_url = models.URLField(_("地址"))
     sealed = models.BinaryField(_("密钥"), editable=False)
     min_tier = models.CharField(_("最低级别"), max_length=1, default="2")
+    addressees = ArrayField(
+        models.CharField(max_length=16, choices=Addressee), verbose_name=_("群里是谁"),
+        default=list, blank=True,
+    )  # fmt: skip
     is_active = models.BooleanField(_("启用"), default=True)
     quiet_from = models.TimeField(_("免打扰开始"), null=True, blank=True)
     quiet_to = models.TimeField(_("免打扰结束"), null=True, blank=True)
@@ -102,6 +117,9 @@ class Alarm(models.Model):
     urgency = models.CharField(_("级别"), max_length=1)
     title = models.CharField(_("标题"), max_length=80)
     note = models.CharField(_("说明"), max_length=80)
+    addressee = models.CharField(
+        _("告知"), max_length=16, choices=Addressee, default="", blank=True
+    )
     count = models.PositiveIntegerField(_("次数"))
     examples = models.JSONField(_("例子"), default=list)
     """The first few in words, without receivers."""

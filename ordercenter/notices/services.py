@@ -33,18 +33,11 @@ def seal_secrets(*, access_token: str, secret: str, keyword: str = "") -> bytes:
 def tell(*, key: str, urgency: str, title: str, lines: Sequence[str], now: datetime) -> int:
     """Queue a notice to every active robot that takes this urgency; once a key and robot.
 
-    ``lines`` hold order numbers and reasons, never a receiver.
+    Returns how many robots had not been told it. ``lines`` hold order numbers and reasons, never
+    a receiver.
     """
-    robots = Robot.objects.filter(is_active=True, min_tier__lte=urgency)
-    rows = [
-        Notice(
-            robot=robot, key=key[:100], urgency=urgency, title=title[:100],
-            text="\n".join(lines), created_at=now, due_at=now,
-        )
-        for robot in robots
-    ]  # fmt: skip
     before = Notice.objects.filter(key=key[:100]).count()
-    Notice.objects.bulk_create(rows, ignore_conflicts=True)
+    tell_many([Telling(key, urgency, title, lines)], now=now)
     return Notice.objects.filter(key=key[:100]).count() - before
 
 
@@ -56,10 +49,12 @@ class Telling:
     urgency: str
     title: str
     lines: Sequence[str]
+    addressee: str = ""
+    """Whose groups are told (``Addressee``); empty: all."""
 
 
 def tell_many(tellings: Sequence[Telling], *, now: datetime) -> None:
-    """Queue many notices as ``tell`` does, in two statements."""
+    """Queue many notices as ``tell`` does, in two statements; each to its addressee's groups."""
     if not tellings:
         return
     robots = list(Robot.objects.filter(is_active=True))
@@ -69,10 +64,21 @@ def tell_many(tellings: Sequence[Telling], *, now: datetime) -> None:
             text="\n".join(one.lines), created_at=now, due_at=now,
         )
         for one in tellings
-        for robot in robots
-        if robot.min_tier <= one.urgency
+        for robot in _told(robots, one)
     ]  # fmt: skip
     Notice.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _told(robots: Sequence[Robot], one: Telling) -> Sequence[Robot]:
+    """The robots of its addressee; all that take its urgency where no group is his.
+
+    A notice to nobody would be lost: better a group too many.
+    """
+    able = [robot for robot in robots if robot.min_tier <= one.urgency]
+    if not one.addressee:
+        return able
+    his = [r for r in able if not r.addressees or one.addressee in r.addressees]
+    return his or able
 
 
 def send_due(client: httpx.Client, *, now: datetime) -> str:

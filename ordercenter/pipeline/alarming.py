@@ -48,6 +48,7 @@ def tell_hits(works: Sequence[Work], *, now: datetime) -> None:
                 title=_name(work, finding),
                 note=f"{TEMPLATES[tell.template]}（{TOLD[tell.to]}）",
                 lines=lines,
+                addressee=tell.to,
             )
             for topic, (work, finding, tell, lines) in topics.items()
         ],

@@ -231,9 +231,11 @@ def test_a_refused_form_does_not_bring_the_typed_secret_back(as_role: AsRole) ->
 def test_a_new_robot_comes_with_sealed_secrets(as_role: AsRole) -> None:
     client = as_role(Role.IT)
     post = {"code": "r", "name": "主管群", "kind": "dingtalk", "base_url": "http://127.0.0.1:9/",
-            "min_tier": "2", "access_token": "token", "secret": "", "keyword": ""}  # fmt: skip
+            "min_tier": "2", "addressees": ["finance", "ceo"],
+            "access_token": "token", "secret": "", "keyword": ""}  # fmt: skip
     assert client.post("/admin/notices/robot/add/", post).status_code == 302
     robot = Robot.objects.get(code="r")
+    assert robot.addressees == ["finance", "ceo"]
     assert unseal(robot.sealed, purpose="robot")["access_token"] == "token"
     assert "token" not in str(list(AuditRecord.objects.values_list("change", flat=True))).replace(
         "access_token", ""

@@ -66,6 +66,29 @@ def test_the_next_night_is_told_again_whether_or_not_anybody_closed_the_first() 
     assert Alarm.objects.filter(closed_at=None).count() == 1
 
 
+def told_to(addressee: str) -> set[str]:
+    """Names of the groups told of a storm for this addressee, at its beginning and its end."""
+    lines = ["TB1 大额"]
+    raise_alarms([Happening("rule:big", "2", "大额", "财务", lines, addressee)], now=NIGHT)
+    raise_alarms([Happening("rule:big", "2", "大额", "财务", lines, addressee)], now=NIGHT)
+    alarms.close_due(now=NIGHT + STRETCH)
+    return set(Notice.objects.filter(title="大额 2 单").values_list("robot__name", flat=True))
+
+
+def test_a_group_hears_what_is_for_those_who_are_in_it_and_a_group_of_all_hears_all() -> None:
+    RobotFactory.create(name="财务群", addressees=["finance", "ceo"])
+    RobotFactory.create(name="客服群", addressees=["customer_service"])
+    RobotFactory.create(name="大群")
+    assert told_to("finance") == {"财务群", "大群"}
+
+
+def test_what_is_for_nobodys_group_goes_to_every_group_and_is_not_lost() -> None:
+    RobotFactory.create(name="财务群", addressees=["finance"])
+    RobotFactory.create(name="停用的仓库群", addressees=["warehouse"], is_active=False)
+    RobotFactory.create(name="只收三级的仓库群", addressees=["warehouse"], min_tier="3")
+    assert told_to("warehouse") == {"财务群"}
+
+
 def test_topics_are_alarms_of_their_own() -> None:
     RobotFactory.create()
     hit(1, NIGHT)

@@ -20,7 +20,7 @@ from ordercenter.core.actor import Actor
 from ordercenter.core.errors import OrderCenterError
 from ordercenter.core.policy import Can, allows
 from ordercenter.core.sealing import seal, unseal
-from ordercenter.notices.models import Robot
+from ordercenter.notices.models import Addressee, Robot
 from ordercenter.notices.services import SECRET_PURPOSE as ROBOT_PURPOSE
 from ordercenter.orders.models import SalesOrder
 from ordercenter.pipeline import dead, intake
@@ -120,13 +120,18 @@ class CarrierAccountAdmin(SecretAdmin):
 class RobotForm(SecretForm):
     purpose = ROBOT_PURPOSE
     secrets = {"access_token": _("机器人令牌"), "secret": _("加签密钥"), "keyword": _("关键词")}
+    addressees = forms.MultipleChoiceField(
+        label=_("群里是谁"), choices=Addressee, required=False,
+        widget=forms.CheckboxSelectMultiple, help_text=_("只收发给他们的告警；都不选则全收"),
+    )  # fmt: skip
 
 
 @admin.register(Robot)
 class RobotAdmin(SecretAdmin):
     form = RobotForm
     fields = (
-        "code", "name", "kind", "base_url", "min_tier", "quiet_from", "quiet_to", "is_active",
+        "code", "name", "kind", "base_url", "min_tier", "addressees", "quiet_from", "quiet_to",
+        "is_active",
     )  # fmt: skip
     list_display = ("code", "name", "kind", "base_url", "min_tier", "is_active")
     list_filter = ("kind", "is_active")
