@@ -36,6 +36,8 @@ FEW: Final = 12
 BY_ITEM: Final = ("taobao", "douyin", "wechat", "pinduoduo")
 """Platforms whose figures name the item as well (``StockFigure``): a listing whose item no order
 has named yet, and nobody has typed, is not told."""
+WINDOWS: Final = {"wechat": 1.05}
+"""Seconds, where a platform refuses one listing more often (unverified: one a second and SKU)."""
 BY_SKU_ID: Final = ("jd", "wechat")
 """Platforms that know a SKU by their own id alone: a code is refused until an order names it."""
 LEFT_ALONE: Final = timedelta(hours=1)
@@ -54,7 +56,7 @@ _ADDRESSED: Final = """
     SELECT c.id, c.shop_id, c.sku_id, c.bundle_id, c.platform_item_id AS item,
            CASE c.code_type WHEN 'sku_id' THEN c.code ELSE c.platform_sku_id END AS address,
            CASE c.code_type WHEN 'outer_code' THEN c.code ELSE '' END AS outer_code,
-           k.options ->> 'stock_window' AS paced
+           s.channel, k.options ->> 'stock_window' AS paced
     FROM catalog_listing c
     JOIN catalog_shop s ON s.id = c.shop_id AND s.is_active AND s.channel <> 'file'
     JOIN channels_sync_shopcredential k ON k.shop_id = s.id AND k.options ->> 'push_stock' = 'on'
@@ -115,7 +117,7 @@ _FIGURES: Final = f"""
     )
     SELECT t.id, t.shop_id, t.address, t.item, t.outer_code, coalesce(t.version, 0), t.figured,
            coalesce(call.quantity, t.told - coalesce(sold.quantity, 0)), t.told_at,
-           t.refused_until, figure.quantity, m.id IS NOT NULL, t.paced
+           t.refused_until, figure.quantity, m.id IS NOT NULL, t.channel, t.paced
     FROM target t JOIN figure ON figure.id = t.id LEFT JOIN sold ON sold.id = t.id
     LEFT JOIN LATERAL (
         SELECT w.id FROM channels_sync_outboundmessage w
@@ -160,6 +162,7 @@ class Figure:
     quantity: int
     is_waiting: bool
     """The figure of ``version`` waits to be told."""
+    channel: str
     paced: str | None
     """Seconds between two figures of the listing, as the shop's option has it."""
 
@@ -168,7 +171,8 @@ class Figure:
         """At most one figure in so long."""
         if self.paced and _SECONDS.fullmatch(self.paced):
             return timedelta(seconds=min(float(self.paced), LONGEST_WINDOW))
-        return timedelta(seconds=settings.STOCK_WINDOW_SECONDS)
+        shortest = WINDOWS.get(self.channel, 0.0)
+        return timedelta(seconds=max(settings.STOCK_WINDOW_SECONDS, shortest))
 
     @property
     def is_news(self) -> bool:
@@ -312,6 +316,27 @@ def booked(listings: Sequence[int]) -> dict[int, Booked]:
             prepare=True,
         )
         return {pk: Booked(version, shown) for pk, version, shown in cursor.fetchall()}
+
+
+def tellable() -> set[tuple[int, int]]:
+    """(shop, SKU) of single goods a shop can be told of now.
+
+    It takes figures at all, and it is known how it calls the goods.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT a.shop_id, a.sku_id FROM ({_ADDRESSED}) a "  # noqa: S608 - own constant text
+            "JOIN catalog_shop s ON s.id = a.shop_id "
+            "LEFT JOIN channels_sync_publishedstock p ON p.listing_id = a.id "
+            "WHERE a.sku_id IS NOT NULL AND (s.channel <> ALL(%(by_sku_id)s) OR a.address <> '') "
+            "AND (p.refused_until IS NULL OR p.refused_until <= %(left_alone)s)",
+            {
+                "by_item": list(BY_ITEM),
+                "by_sku_id": list(BY_SKU_ID),
+                "left_alone": clock_now() + LEFT_ALONE,
+            },
+        )
+        return set(cursor.fetchall())
 
 
 def shown_now(row: PublishedStock) -> int | None:

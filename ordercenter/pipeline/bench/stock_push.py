@@ -3,7 +3,8 @@
 The sandbox's shops sell at a steady rate; the processes of an installation take the orders in
 and tell the other shops. An order counts as told to a shop when the first figure that has it
 taken off arrived there: figures are compared by what had been reserved of the SKU up to then,
-so an older figure never passes for a newer one.
+so an older figure never passes for a newer one. Counted are the shops that can be told of the
+goods when selling begins: the others learn of them once an order has named their id there.
 
 * ``order_to_shop``: from the moment of sale to the write in the sandbox's book.
 * ``intake``: from the moment of sale to the commit of order and figure; the platform's own push
@@ -16,7 +17,7 @@ so an older figure never passes for a newer one.
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import cycle
@@ -26,6 +27,7 @@ from django.db import connection
 
 from channels_sync.models import InboxMessage, OutboundMessage
 from ordercenter.catalog.models import Channel
+from ordercenter.pipeline import publishing
 from ordercenter.pipeline.bench.crew import Crew, Desk, crew, settle
 from ordercenter.pipeline.bench.lean import spread
 from ordercenter.pipeline.bench.scratch import durability
@@ -36,7 +38,6 @@ WORKERS: Final = ("intake", "work", "queue", "listen")
 WARM: Final = 40
 """Orders a shop sells first: a figure is addressed by what orders have told of the listing."""
 LOOK: Final = 0.2
-SLACK: Final = 1.0
 Say = Callable[[str], object]
 
 
@@ -81,7 +82,7 @@ def _measure(hands: Crew, desk: Desk, *, rate: float, seconds: float, say: Say) 
             desk.sell(WARM, shop=code)
     settle(hands, _open_work)
     say("warm")
-    before = _free()
+    before, listed = _free(), publishing.tellable()
     began = time.time()
     numbers = _sell(desk, rate=rate, seconds=seconds)
     lasted = time.time() - began
@@ -100,7 +101,14 @@ def _measure(hands: Crew, desk: Desk, *, rate: float, seconds: float, say: Say) 
         "orders_per_second": round(len(numbers) / lasted, 1),
         "figures_told": len(book),
         "calls": len({(row["shop"], row["call"]) for row in book}),
-        **_compare(sold, told, before, shops, _calls(book, shops, seconds=lasted)),
+        **_compare(
+            sold,
+            told=told,
+            before=before,
+            shops=shops,
+            listed=listed,
+            calls=_calls(book, shops, seconds=lasted),
+        ),
     }
 
 
@@ -196,7 +204,7 @@ def _tellings(
             continue
         name = told["platform_sku_id"] or told["outer_code"]
         moments = written[message.shop_id, name]
-        place = bisect_left(moments, end.timestamp() + SLACK) - 1
+        place = bisect_left(moments, end.timestamp()) - 1
         computed = message.created_at.timestamp()
         if place >= 0 and moments[place] >= computed:
             arrived = moments[place]
@@ -212,9 +220,11 @@ def _listed_skus() -> dict[int, int]:
 
 def _compare(
     sold: Sequence[Sold],
+    *,
     told: Mapping[tuple[int, int], Sequence[Telling]],
     before: Mapping[int, int],
     shops: Mapping[str, tuple[int, str]],
+    listed: Collection[tuple[int, int]],
     calls: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     channels = dict(shops.values())
@@ -222,7 +232,7 @@ def _compare(
     legs: dict[str, list[float]] = defaultdict(list)
     whole, last_leg, missing = [], [], 0
     for order in sold:
-        for shop_id, first in _first_tellings(order, told, before):
+        for shop_id, first in _first_tellings(order, told, before, listed):
             if first is None:
                 missing += 1
                 continue
@@ -251,12 +261,14 @@ def _first_tellings(
     order: Sold,
     told: Mapping[tuple[int, int], Sequence[Telling]],
     before: Mapping[int, int],
+    listed: Collection[tuple[int, int]],
 ) -> Iterator[tuple[int, Telling | None]]:
     """The first figure each other shop was told that has the order taken off."""
     most = before[order.sku_id] - order.total
-    for (shop_id, sku), rows in told.items():
-        if sku != order.sku_id or shop_id == order.shop_id:
+    for shop_id in sorted(shop for shop, sku in listed if sku == order.sku_id):
+        if shop_id == order.shop_id:
             continue
+        rows = told.get((shop_id, order.sku_id), ())
         yield (
             shop_id,
             next(
