@@ -5,7 +5,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -533,6 +533,8 @@ class PublishedStock(models.Model):
     ``version`` counts computed figures; an older one never replaces a newer one.
     """
 
+    TURN_SECONDS: ClassVar[float] = 1.5
+
     listing = models.OneToOneField(
         Listing, models.CASCADE, primary_key=True, related_name="published"
     )
@@ -545,6 +547,9 @@ class PublishedStock(models.Model):
     """The moment ``told`` is true of; carried forward with it, see ``pushed_at``."""
     pushed_at = models.DateTimeField(_("上次推送"), null=True)
     """When the channel last took a figure."""
+    turns_until = models.DateTimeField(null=True)
+    """How often it was told lately, as a leaky bucket: a telling is a turn of TURN_SECONDS, and
+    up to this moment the turns are used. Never more than a minute ahead."""
     drift = models.IntegerField(_("平台差异"), null=True)
     """By how much the channel last was found to show more (or less) than it was told."""
     drift_at = models.DateTimeField(_("发现差异"), null=True)

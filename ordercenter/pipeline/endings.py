@@ -24,6 +24,7 @@ from ordercenter.pipeline.noting import note
 State = OutboundMessage.State
 Kind = OutboundMessage.Kind
 STOCK_LOCKED: Final = "stock_locked"
+A_MINUTE: Final = timedelta(minutes=1)
 NEVER_TOLD: Final = timedelta(days=1)
 """How long a platform that has no way to be told figures is left alone."""
 
@@ -88,12 +89,14 @@ def figures_taken(taken: Sequence[Taken], *, now: datetime) -> None:
             "ON v.listing = p.listing_id AND p.told_version < v.version "
             "ORDER BY p.listing_id FOR NO KEY UPDATE OF p) "
             "UPDATE channels_sync_publishedstock p SET told = t.shown, told_version = t.version, "
-            "told_at = %s, pushed_at = %s, refused_until = NULL, refusal = '', "
+            "told_at = %s, pushed_at = %s, refused_until = NULL, refusal = '', turns_until = "
+            "least(greatest(p.turns_until, %s) + make_interval(secs => %s), %s), "
             "drift = coalesce(nullif(t.drift, 0), p.drift), "
             "drift_at = CASE WHEN t.drift <> 0 THEN %s ELSE p.drift_at END "
             "FROM told t WHERE t.listing_id = p.listing_id",
-            [*(list(column) for column in zip(*rows, strict=True)), now, now, now],
-        )
+            [*(list(column) for column in zip(*rows, strict=True)), now, now, now,
+             PublishedStock.TURN_SECONDS, now + A_MINUTE, now],
+        )  # fmt: skip
 
 
 def _row(one: Taken) -> tuple[int, int, int, int]:

@@ -36,8 +36,9 @@ FEW: Final = 12
 BY_ITEM: Final = ("taobao", "douyin", "wechat", "pinduoduo")
 """Platforms whose figures name the item as well (``StockFigure``): a listing whose item no order
 has named yet, and nobody has typed, is not told."""
-WINDOWS: Final = {"wechat": 1.05}
-"""Seconds, where a platform refuses one listing more often (unverified: one a second and SKU)."""
+TURNS_AT_ONCE: Final = {"wechat": 20}
+"""Where a platform refuses figures of one listing that come too often: so many turns may be used
+in a row, then it is one every ``PublishedStock.TURN_SECONDS``: 60 a minute (unverified)."""
 BY_SKU_ID: Final = ("jd", "wechat")
 """Platforms that know a SKU by their own id alone: a code is refused until an order names it."""
 LEFT_ALONE: Final = timedelta(hours=1)
@@ -99,7 +100,8 @@ _SOLD: Final = """
 # While a figure is in a call, the channel is taken to show it.
 _FIGURES: Final = f"""
     WITH target AS (
-        SELECT a.*, p.version, p.quantity AS figured, p.told, p.told_at, p.refused_until
+        SELECT a.*, p.version, p.quantity AS figured, p.told, p.told_at, p.refused_until,
+               p.turns_until
         FROM ({_ADDRESSED}) a
         LEFT JOIN channels_sync_publishedstock p ON p.listing_id = a.id
         WHERE %(all)s OR a.sku_id = ANY(%(skus)s) OR a.bundle_id IN (
@@ -117,7 +119,7 @@ _FIGURES: Final = f"""
     )
     SELECT t.id, t.shop_id, t.address, t.item, t.outer_code, coalesce(t.version, 0), t.figured,
            coalesce(call.quantity, t.told - coalesce(sold.quantity, 0)), t.told_at,
-           t.refused_until, figure.quantity, m.id IS NOT NULL, t.channel, t.paced
+           t.refused_until, figure.quantity, m.id IS NOT NULL, t.turns_until, t.channel, t.paced
     FROM target t JOIN figure ON figure.id = t.id LEFT JOIN sold ON sold.id = t.id
     LEFT JOIN LATERAL (
         SELECT w.id FROM channels_sync_outboundmessage w
@@ -162,6 +164,7 @@ class Figure:
     quantity: int
     is_waiting: bool
     """The figure of ``version`` waits to be told."""
+    turns_until: datetime | None
     channel: str
     paced: str | None
     """Seconds between two figures of the listing, as the shop's option has it."""
@@ -171,8 +174,15 @@ class Figure:
         """At most one figure in so long."""
         if self.paced and _SECONDS.fullmatch(self.paced):
             return timedelta(seconds=min(float(self.paced), LONGEST_WINDOW))
-        shortest = WINDOWS.get(self.channel, 0.0)
-        return timedelta(seconds=max(settings.STOCK_WINDOW_SECONDS, shortest))
+        return timedelta(seconds=settings.STOCK_WINDOW_SECONDS)
+
+    @property
+    def turn_at(self) -> datetime | None:
+        """When the platform lets the listing be told again, if it counts that."""
+        if self.turns_until is None or self.channel not in TURNS_AT_ONCE:
+            return None
+        seconds = PublishedStock.TURN_SECONDS * (TURNS_AT_ONCE[self.channel] - 1)
+        return self.turns_until - timedelta(seconds=seconds)
 
     @property
     def is_news(self) -> bool:
@@ -290,7 +300,7 @@ def _payload(figure: Figure) -> dict[str, Any]:
 def _due(figure: Figure, now: datetime) -> datetime:
     """At most one figure a window, and none while the platform takes none."""
     after = figure.told_at + figure.window if figure.told_at else now
-    return max(now, after, figure.refused_until or now)
+    return max(now, after, figure.turn_at or now, figure.refused_until or now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 
 from channels_sync.contracts import (
     ErrorClass,
@@ -268,6 +269,25 @@ def test_a_shop_may_ask_for_a_pace_of_its_own(
     assert told_at is not None
     (message,) = OutboundMessage.objects.filter(kind="stock", state="waiting")
     assert (message.due_at - told_at).total_seconds() == waits
+
+
+@pytest.mark.parametrize(("counts", "told"), [(True, 3 + 6), (False, 20)])
+def test_a_platform_that_counts_figures_by_listing_is_told_some_quickly_and_then_slowly(
+    counts: bool, told: int, seller: Seller, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds of two changes a second: three at once, and one every second and a half."""
+    if counts:
+        monkeypatch.setitem(publishing.TURNS_AT_ONCE, seller.shop.channel, 3)
+    publish()
+    PublishedStock.objects.update(turns_until=None)
+    channel.told.clear()
+    began = clock_now()
+    for step in range(20):
+        with time_machine.travel(began + timedelta(seconds=60 + step / 2), tick=False):
+            seller.receive("SOFA", 1)
+            publishing.publish_stock()
+            sending.send_out()
+    assert len(channel.told) == told
 
 
 def test_a_change_that_was_taken_back_is_not_told(seller: Seller, channel: Channel) -> None:
