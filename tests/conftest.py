@@ -12,6 +12,7 @@ from pytest_django import DjangoDbBlocker
 
 from ordercenter.audit import seals
 from ordercenter.catalog import gifts
+from ordercenter.core.bulk import collect_seldom
 from ordercenter.pipeline import publishing
 from ordercenter.run.database import NotReady, ensure_database, leave_database
 from tests.emptying import Ground
@@ -35,6 +36,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = longest_first(items)
+
+
+def pytest_collection_finish() -> None:
+    collect_seldom()
 
 
 @pytest.hookimpl(optionalhook=True)

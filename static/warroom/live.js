@@ -102,6 +102,27 @@
 
   const clock = (moment) => moment.toLocaleTimeString("zh-CN", { hour12: false });
 
+  // A press has two ends, and then its form goes out. A button that is redrawn in between is
+  // another one, and the press is lost.
+  const AFTER_PRESS = 400;
+  const LONGEST_PRESS = 3000;
+  let pressedAt = 0;
+  let releasedAt = 0;
+  const release = () => {
+    pressedAt = 0;
+    releasedAt = Date.now();
+  };
+  addEventListener("pointerdown", () => (pressedAt = Date.now()), true);
+  addEventListener("pointerup", release, true);
+  addEventListener("pointercancel", release, true);
+
+  async function handsOff() {
+    const until = Date.now() + LONGEST_PRESS;
+    while (Date.now() < until && (pressedAt || Date.now() - releasedAt < AFTER_PRESS)) {
+      await new Promise((done) => setTimeout(done, 50));
+    }
+  }
+
   class Fragment {
     constructor(place) {
       this.place = place;
@@ -159,7 +180,9 @@
       if (answer.redirected || answer.status === 401) throw new Error("signed-out");
       if (answer.status === 403 || answer.status === 404) throw new Error("refused");
       if (!answer.ok) throw new Error("unavailable");
-      this.swap(await answer.text());
+      const text = await answer.text();
+      await handsOff();
+      this.swap(text);
       this.freshAt = this.outSince = asked;
       this.place.classList.remove("is-stale");
       show("[data-live-outage]", "");

@@ -139,6 +139,26 @@ def test_hostile_text_is_inert(visit: Visit) -> None:
     assert visitor.page.locator("#parsed img, #parsed script").count() == 0
 
 
+def test_a_press_is_not_lost_when_the_page_redraws_in_the_middle_of_it(visit: Visit) -> None:
+    busy_seller()
+    feed = WarningFeed.objects.create(code="cma", name="气象台", kind="weather")
+    ends = now() + timedelta(hours=6)
+    feeds.hear(feed, [Warned("W-1", 4, "吉林暴雪红色预警", ("吉林省",), ends=ends)])
+    visitor = visit(user_with(Role.CEO), DESK)
+    page = visitor.page
+    visitor.open("/intercept/")
+    page.get_by_placeholder("驳回或撤回的原因（5 字以上）").fill("天气已经转好")
+    place = page.get_by_role("button", name="驳回").bounding_box()
+    assert place
+    with page.expect_response(lambda answer: "fragment=1" in answer.url):
+        page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+        page.mouse.down()
+        feeds.hear(feed, [Warned("W-2", 4, "江苏台风红色预警", ("江苏省",), ends=ends)])
+    page.wait_for_timeout(300)
+    page.mouse.up()
+    expect(page.locator(".messages")).to_contain_text("已驳回")
+
+
 @pytest.mark.parametrize("size", [PHONE, DESK])
 def test_feeds_limits_and_history_fit_the_screen(visit: Visit, size: tuple[int, int]) -> None:
     name = "phone" if size == PHONE else "desk"

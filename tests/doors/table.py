@@ -6,7 +6,7 @@ door says why in ``but``; ``test_every_row.py`` holds both against the table.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import pytest
@@ -30,17 +30,30 @@ EXPLAINED: Final[dict[str, dict[str, str]]] = defaultdict(dict)
 
 
 def at(
-    row: str, doors: Sequence[str] = PUSHED, *, but: Mapping[str, str] | None = None
+    row: str,
+    doors: Sequence[str] = PUSHED,
+    *,
+    but: Mapping[str, str] | None = None,
+    by_day: Collection[str] | None = None,
 ) -> pytest.MarkDecorator:
-    """Run the test with ``door`` at each of ``doors`` that ``but`` does not excuse."""
+    """Run the test with ``door`` at each of ``doors`` that ``but`` does not excuse.
+
+    Where ``by_day`` is given, the others have their turn at night.
+    """
     _known(row)
     excused = but or {}
     EXPLAINED[row] |= excused
     shown = [door for door in doors if door not in excused]
     SHOWN[row] |= set(shown)
     return pytest.mark.parametrize(
-        "door", [pytest.param(door, id=f"{row}-{door}") for door in shown], indirect=True
+        "door",
+        [pytest.param(door, id=f"{row}-{door}", marks=_when(door, by_day)) for door in shown],
+        indirect=True,
     )
+
+
+def _when(door: str, by_day: Collection[str] | None) -> Sequence[pytest.MarkDecorator]:
+    return () if by_day is None or door in by_day else (pytest.mark.nightly,)
 
 
 def row(*ids: str) -> pytest.MarkDecorator:

@@ -214,7 +214,7 @@ def ready(door: Door) -> Door:
     return door
 
 
-@at("BG14")
+@at("BG14", by_day=("douyin", "sf"))
 def test_one_event_a_thousand_times_is_thanked_for_each_time_and_has_one_effect(
     door: Door, settle: Any
 ) -> None:
