@@ -7,6 +7,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from fulfillment.models import Parcel, Stage, StageTask
+from ordercenter.core.live import announce
 from ordercenter.core.policy import Role
 from ordercenter.orders.states import OrderStatus
 from tests.browser.conftest import DESK, PHONE, Visitor
@@ -102,6 +103,26 @@ def test_a_held_parcel_fills_the_bench_with_a_stop_and_beeps(visit: Visit) -> No
         assert color == "rgb(176, 13, 13)"
         assert page.evaluate("document.documentElement.dataset.beeped") == "1"
         assert page.get_by_text("取面单").count() == 0
+
+
+def test_a_stop_that_comes_in_the_middle_of_a_scan_does_not_cut_the_number(visit: Visit) -> None:
+    parcel = routed_parcel()
+    Parcel.objects.filter(pk=parcel.pk).update(state=Parcel.State.PACKED)
+    waybill = WaybillFactory.create(parcel=parcel)
+    visitor = visit(worker(Role.PACKER, parcel), DESK)
+    with visitor.page.expect_response(lambda answer: "fragment=1" in answer.url):
+        visitor.open(f"/work/scan/?code={parcel.number}")  # it looks once when it is connected
+    half = len(waybill.number) // 2
+    visitor.page.keyboard.type(waybill.number[:half])
+    with visitor.page.expect_response(lambda answer: "fragment=1" in answer.url):
+        OrderHoldFactory.create(order=parcel.order, words="江苏省暂停发货")
+        announce("orders")
+        for _ in range(20):  # a slow gun: its keys come while the page asks what is new
+            visitor.page.keyboard.press("Shift", delay=50)
+    visitor.page.keyboard.type(waybill.number[half:], delay=100)
+    visitor.page.keyboard.press("Enter")
+    visitor.page.locator("[data-stop]").wait_for()
+    assert "江苏省暂停发货" in visitor.page.locator("[data-stop]").inner_text()
 
 
 def test_a_stop_that_comes_after_the_scan_is_caught_at_the_label(visit: Visit) -> None:
