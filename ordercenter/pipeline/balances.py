@@ -35,7 +35,6 @@ REASON: Final = range(5, 501)
 BATCH: Final = 100
 BEFORE_PARCELS: Final = OPEN - {OrderStatus.ROUTED}
 _OPEN: Final = [status.value for status in OPEN]
-_GOES_WITH: Final = (HoldKind.SHORTAGE, promises.GOES_WITH[1])
 
 # Orders whose channel named the deposit's order, which is here by now.
 _NAMED: Final = """
@@ -48,16 +47,14 @@ _NAMED: Final = """
     ORDER BY h.order_id LIMIT %(limit)s
 """
 # Tied orders, and whether the deposit is gone, or in doubt, and whether that is said.
-_PAIRS: Final = """
+_PAIRS: Final = f"""
     SELECT b.id, d.id, d.number, b.status = 'canceled',
-           d.status = 'canceled' OR EXISTS (
-               SELECT 1 FROM orders_orderhold h WHERE h.order_id = d.id AND h.kind = 'refund'
-               AND h.released_at IS NULL) AS lost,
+           {path.IS_LOST} AS lost,
            EXISTS (SELECT 1 FROM orders_orderhold h WHERE h.order_id = b.id
                AND h.kind = 'payment' AND h.code = 'deposit' AND h.released_at IS NULL) AS said
     FROM orders_salesorder b JOIN orders_salesorder d ON d.id = b.balance_of_id
     WHERE b.balance_of_id IS NOT NULL AND b.status = ANY(%(tied)s)
-"""
+"""  # noqa: S608 - own constant text
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +151,7 @@ def _tie(deposit: Work, balance: Work, *, reason: str, actor: Actor) -> None:
     words = _("定金单：货随尾款单 %(number)s 发出，本单不占库存、不发货") % {
         "number": balance.number
     }
-    deposit.hold(HoldDraft(*_GOES_WITH, "1", words, {"balance": balance.number}))
+    deposit.hold(HoldDraft(*promises.GOES_WITH, "1", words, {"balance": balance.number}))
     deposit.changes["balance"] = [None, balance.number]
     balance.unhold(HoldKind.PAYMENT, reason, code=path.DEPOSIT)
     balance.balance_of_id, balance.must_recount = deposit.id, True
@@ -185,14 +182,15 @@ def unlink(it: Seen) -> None:
     mine, deposit, balance = works[it.order_id], works[deposit_id], works.get(balance_id)
     if mine.version != it.version or (balance and balance.balance_of_id != deposit_id):
         raise StaleOrder(number=mine.number)
-    if not balance and not deposit.held_by_code(*_GOES_WITH):
+    if not balance and not deposit.held_by_code(*promises.GOES_WITH):
         raise InvalidInput(what=_("这张订单没有关联定金单或尾款单"))
     if balance and balance.status not in {*BEFORE_PARCELS, OrderStatus.CANCELED}:
         raise InvalidInput(
             what=_("尾款单 %(number)s %(status)s，不能再撤销关联")
             % {"number": balance.number, "status": balance.status.label}
         )
-    deposit.unhold(_GOES_WITH[0], reason, code=_GOES_WITH[1])
+    kind, code = promises.GOES_WITH
+    deposit.unhold(kind, reason, code=code)
     deposit.changes["balance"] = [balance.number if balance else "—", None]
     if OrderHold.objects.filter(order=deposit_id, kind="payment", code=path.BALANCE).exists():
         deposit.hold(path.awaited_balance())  # its channel said so: it never ships alone
@@ -243,7 +241,7 @@ def _problems(deposit: Work, balance: Work) -> list[str]:
         told.append(_("定金单还没有付款"))
     if deposit.status is OrderStatus.ROUTED and is_packed(deposit.id):
         told.append(_("定金单的包裹已经打包"))
-    if deposit.balance_of_id or balance.held_by_code(*_GOES_WITH):
+    if deposit.balance_of_id or balance.held_by_code(*promises.GOES_WITH):
         told.append(_("一张订单不能既是定金单又是尾款单"))
     if balance.balance_of_id or _has_balance(deposit.id):
         told.append(_("其中一张已经关联了别的订单"))

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 State = OutboundMessage.State
 PROBE: Final = timedelta(seconds=60)
 """The longest a shop's rest waits because one of its messages could not be told."""
+MOST_DOUBTS: Final = 2
+"""So many calls in a row whose end nobody knows, and a shop is left alone for now."""
 AUTH_WAIT: Final = 300.0
 UNKNOWN: Final = "结果不明，请在平台后台核对"
 

@@ -28,8 +28,6 @@ from ordercenter.pipeline.endings import Taken
 State = OutboundMessage.State
 CALLS_AT_ONCE: Final = 16
 """So many calls are begun together; a newer figure of one of them waits for all."""
-MOST_DOUBTS: Final = 2
-"""So many calls in a row whose end nobody knows, and a shop is left alone for now."""
 MOOT: Final = "已有更新的库存数字"
 Outcome = StockEcho | Exception
 
@@ -58,7 +56,7 @@ def tell(
         doubts = told.doubts if told.is_answered else doubts + told.doubts
         waiting = [message for message in waiting if message.key not in told.keys]
         until = told.rest_waits_until
-        if until is None and doubts >= MOST_DOUBTS:
+        if until is None and doubts >= failing.MOST_DOUBTS:
             until = clock_now() + failing.PROBE
         if until is not None:
             outbox.give_back(waiting, until=until)

@@ -22,10 +22,9 @@ from ordercenter.core.errors import InvalidInput, NotFound
 from ordercenter.core.policy import Can, require
 from ordercenter.orders.errors import StaleOrder, WrongState
 from ordercenter.orders.models import OrderHold, SalesOrder
-from ordercenter.orders.states import HoldKind, Leaves, OrderStatus, Tier
+from ordercenter.orders.states import Leaves, OrderStatus, Tier
 from ordercenter.pipeline import cancel, promises
 from ordercenter.pipeline.path import take
-from ordercenter.pipeline.promises import GOES_WITH
 from ordercenter.pipeline.publishing import telling_stock
 from ordercenter.pipeline.shortage_acts import (
     Outcome,
@@ -132,7 +131,7 @@ def ship_part(it: Seen, line_ids: Collection[int] = ()) -> Outcome:
     work = in_hand(it, _("先发一部分"))
     if not work.is_paid:
         raise InvalidInput(what=_("买家还没有付清，不能先发一部分"))
-    if work.held_by_code(HoldKind.SHORTAGE, GOES_WITH[1]):
+    if work.held_by_code(*promises.GOES_WITH):
         raise InvalidInput(what=_("定金单的货随尾款单发出"))
     parts = look(work)
     if parts is None:

@@ -6,7 +6,7 @@ if they had come in turn. Of those that are over the findings count in their new
 nothing else changes; of those still open here holds follow, as ``rule_life`` opens them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -27,7 +27,7 @@ from ordercenter.orders.models import SalesOrder
 from ordercenter.orders.states import HoldKind
 from ordercenter.pipeline import rule_life, screening
 from ordercenter.pipeline.publishing import telling_stock
-from ordercenter.pipeline.rule_life import BATCH, JUDGED, Effect, Preview
+from ordercenter.pipeline.rule_life import JUDGED, Effect, Preview
 from ordercenter.pipeline.work import Work, load
 from risk import services as risk
 from risk.contracts import Judgement
@@ -57,17 +57,6 @@ class Stretch:
             shop=self.shop, placed_at__gte=self.since, placed_at__lt=self.until
         )
 
-    def batches(self) -> Iterator[list[int]]:
-        """Keys of its orders, by key."""
-        last = 0
-        while True:
-            rows = self.orders().filter(pk__gt=last).order_by("pk")
-            ids = list(rows.values_list("pk", flat=True)[:BATCH])
-            if not ids:
-                return
-            yield ids
-            last = ids[-1]
-
 
 @dataclass
 class Past:
@@ -89,7 +78,7 @@ def preview(stretch: Stretch, *, most: int | None = None) -> Past:
     """Judge the stretch (the oldest ``most`` of it) without a lock. Changes nothing."""
     program = live_program()
     found, inside = Past(program.version), Preview(program.version)
-    for ids in stretch.batches():
+    for ids in rule_life.batches(stretch.orders()):
         if most is not None and found.over + found.still_open + found.left_out >= most:
             break
         with read_only():
@@ -113,7 +102,7 @@ def apply(stretch: Stretch, *, user: AbstractBaseUser, reason: str) -> Past:
     told = {"shop": stretch.shop.code, "since": stretch.since.isoformat(),
             "until": stretch.until.isoformat()}  # fmt: skip
     rule_life.put_on_record(row, who, {RECORD: "begun", **told}, reason)
-    for ids in stretch.batches():
+    for ids in rule_life.batches(stretch.orders()):
         with telling_stock():
             over, still_open = _parted(load(ids), found)
             judgements = _judged(over, program)

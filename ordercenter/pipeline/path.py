@@ -35,7 +35,9 @@ DEPOSIT: Final = "deposit"
 """The code of the hold for the money of another order: it is not tied yet, or it is lost."""
 BALANCE: Final = "balance"
 """The code of the hold of an order that only took the deposit, until its balance is tied."""
-_GOES_WITH: Final = (HoldKind.SHORTAGE, promises.GOES_WITH[1])
+IS_LOST: Final = """(d.status = 'canceled' OR EXISTS (SELECT 1 FROM orders_orderhold h
+    WHERE h.order_id = d.id AND h.kind = 'refund' AND h.released_at IS NULL))"""
+"""Of an order ``d`` that took a deposit: it is canceled, or its money is asked back."""
 BLOCKS_CLEARING: Final = (
     HoldKind.RULE,
     HoldKind.PERSON,
@@ -320,7 +322,7 @@ def _wants_stock(work: Work) -> bool:
     """Not what somebody else has shipped; what is unpaid only when it arrives."""
     if work.held_by_code(HoldKind.CHANNEL, "shipped_elsewhere"):
         return False
-    if work.held_by(HoldKind.UNMAPPED) or work.held_by_code(*_GOES_WITH):
+    if work.held_by(HoldKind.UNMAPPED) or work.held_by_code(*promises.GOES_WITH):
         return False
     return work.fresh or work.has_money or bool(work.passed)
 
@@ -374,7 +376,7 @@ def _check_money(work: Work) -> None:
 
     Of two orders for one purchase the balance's has to add up, with the deposit or without.
     """
-    if work.held_by_code(*_GOES_WITH):
+    if work.held_by_code(*promises.GOES_WITH):
         return
     if problem := work.money_problem or money_problem(work):
         work.hold(_hold(HoldKind.PAYMENT, "amount", "2", problem))
@@ -438,9 +440,7 @@ def hold_lost_deposits(works: Sequence[Work]) -> None:
         return
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT d.id, d.number FROM orders_salesorder d WHERE d.id = ANY(%s) "
-            "AND (d.status = 'canceled' OR EXISTS (SELECT 1 FROM orders_orderhold h "
-            "WHERE h.order_id = d.id AND h.kind = 'refund' AND h.released_at IS NULL))",
+            f"SELECT d.id, d.number FROM orders_salesorder d WHERE d.id = ANY(%s) AND {IS_LOST}",  # noqa: S608 - own constant text
             [list(tied)],
         )
         for pk, number in cursor.fetchall():

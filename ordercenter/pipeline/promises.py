@@ -32,7 +32,7 @@ from ordercenter.pipeline.work import HoldDraft, HoldKey, TaskDraft, Work
 WAITS: Final[HoldKey] = (HoldKind.SHORTAGE.value, "presale")
 """The hold of an order that is promised what is to come."""
 SHORT: Final[HoldKey] = (HoldKind.SHORTAGE.value, "shortage")
-GOES_WITH: Final[HoldKey] = (HoldKind.SHORTAGE.value, "deposit")
+GOES_WITH: Final = (HoldKind.SHORTAGE, "deposit")
 """The hold of a shortage that is none: the goods go with the order of the balance."""
 OVERDUE: Final = timedelta(days=1)
 """So long after its time an arrival names no date any more, until somebody gives it a new one."""

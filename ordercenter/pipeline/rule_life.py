@@ -105,7 +105,7 @@ def preview(*, most: int | None = None, progress: Progress | None = None) -> Pre
     program = live_program()
     found = Preview(program.version)
     total = open_count()
-    for ids in _batches():
+    for ids in batches(_open_orders()):
         if most is not None and found.orders >= most:
             break
         with read_only():
@@ -160,7 +160,7 @@ def apply_inside(
     total = open_count()
     row = RuleSet.objects.filter(version=program.version).first()
     put_on_record(row, who, {"inside": "begun", "of": total, "release": sorted(release)}, reason)
-    for number, ids in enumerate(_batches(), 1):
+    for number, ids in enumerate(batches(_open_orders()), 1):
         with telling_stock():
             at = now or clock_now()
             works = judge_again(ids, program.version, who, now=at)
@@ -172,8 +172,8 @@ def apply_inside(
         if number % TOLD_EVERY == 0:
             put_on_record(row, who, {"inside": "going", "done": done.orders, "of": total}, reason)
     done.proposed = no_longer_hit().count()
-    put_on_record(row, who, {"inside": "done", "orders": done.orders, "opened": done.opened,
-                     "released": done.released, "proposed": done.proposed}, reason)  # fmt: skip
+    came = {"orders": done.orders, "opened": done.opened, "released": done.released}
+    put_on_record(row, who, {"inside": "done", **came, "proposed": done.proposed}, reason)
     return done
 
 
@@ -189,8 +189,8 @@ def ask_inside(
     version = live_program().version
     row = RuleSet.objects.filter(version=version).first()
     with telling_stock():
-        put_on_record(row, actor or Actor.person(user), {"inside": "asked", "of": open_count(),
-                                                 "release": sorted(release)}, reason)  # fmt: skip
+        asked = {"inside": "asked", "of": open_count(), "release": sorted(release)}
+        put_on_record(row, actor or Actor.person(user), asked, reason)
         async_task(
             "ordercenter.pipeline.tasks.apply_rules", user.pk, version, reason, sorted(release),
             q_options={"save": False},
@@ -302,13 +302,12 @@ def _open_orders() -> QuerySet[SalesOrder]:
     return SalesOrder.objects.filter(status__in=JUDGED)
 
 
-def _batches() -> Iterator[list[int]]:
-    """Keys of the open orders, by key; what comes in meanwhile is judged as it comes."""
+def batches(orders: QuerySet[SalesOrder]) -> Iterator[list[int]]:
+    """Keys of these orders, by key; of the open ones, what comes in meanwhile is judged then."""
     last = 0
     while True:
-        ids = list(
-            _open_orders().filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]
-        )
+        rows = orders.filter(pk__gt=last).order_by("pk")
+        ids = list(rows.values_list("pk", flat=True)[:BATCH])
         if not ids:
             return
         yield ids

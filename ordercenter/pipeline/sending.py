@@ -22,8 +22,6 @@ from ordercenter.pipeline.failing import UNKNOWN, Ending
 State = OutboundMessage.State
 Kind = OutboundMessage.Kind
 AT_ONCE: Final = 400
-MOST_DOUBTS: Final = 2
-"""So many calls in a row whose end nobody knows, and a shop is left alone for now."""
 VERBS: Final[Mapping[str, str]] = {
     Kind.SHIP: "ship",
     Kind.STOP: "answer_stop",
@@ -75,7 +73,7 @@ def _send_others(
         if ending.kind_waits_until is not None:
             limited[message.kind] = ending.kind_waits_until
         until = ending.shop_waits_until
-        if until is not None or doubts >= MOST_DOUBTS:
+        if until is not None or doubts >= failing.MOST_DOUBTS:
             until = until or clock_now() + failing.PROBE
             outbox.give_back(messages[place:], until=until)
             return sent, until

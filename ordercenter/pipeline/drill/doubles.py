@@ -2,8 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from datetime import timedelta
-from statistics import quantiles
 from typing import Any, Final
 
 from django.db import close_old_connections, connection
@@ -11,7 +9,15 @@ from django.db import close_old_connections, connection
 from ordercenter.notices.models import Alarm
 from ordercenter.pipeline.drill.center import Center
 from ordercenter.pipeline.drill.desk import LOOK, Desk, Pace, Placed, Say, wait_for
-from ordercenter.pipeline.drill.truth import Watch, found_of, seconds_to_mark, stops_of
+from ordercenter.pipeline.drill.truth import (
+    MARKED_P99,
+    SETTLE,
+    Watch,
+    found_of,
+    median_and_p99,
+    seconds_to_mark,
+    stops_of,
+)
 
 TROUBLE: Final = "duplicate"
 CLEAN_AT: Final = ("TB01", "DY01", "WX01", "SH01")
@@ -20,10 +26,8 @@ RULE: Final = "rule:same_sku_5m"
 SELLING: Final = 60
 """Seconds in which the first orders come; their doubles follow 15 to 200 seconds later."""
 LONGEST: Final = 300.0
-SETTLE: Final = timedelta(minutes=10)
 TOGETHER: Final = 60.0
 """Seconds in which an earlier order is to be held beside its double."""
-MARKED_P99: Final = 60.0
 MOST_ALARMS: Final = 3
 
 
@@ -72,9 +76,8 @@ def rehearse(center: Center, *, pairs: int, say: Say) -> Result:
     watch.stop()
     _count(firsts, doubles, clean, result)
     took, unmarked = seconds_to_mark(watch)
-    hundredths = quantiles(took, n=100, method="inclusive")
-    result.median = round(hundredths[49], 3)
-    result.p99 = float("inf") if unmarked else round(hundredths[98], 3)
+    result.median, p99 = median_and_p99(took)
+    result.p99 = float("inf") if unmarked else p99
     return result
 
 

@@ -304,9 +304,14 @@ class Watch(threading.Thread):
 def _time(watch: Watch, result: Result) -> None:
     took, result.unmarked = seconds_to_mark(watch)
     if len(took) > 1:
-        hundredths = quantiles(took, n=100, method="inclusive")
-        result.median, result.p99 = round(hundredths[49], 3), round(hundredths[98], 3)
+        result.median, result.p99 = median_and_p99(took)
         result.slowest = round(max(took), 3)
+
+
+def median_and_p99(took: Sequence[float]) -> tuple[float, float]:
+    """Of at least two."""
+    hundredths = quantiles(took, n=100, method="inclusive")
+    return round(hundredths[49], 3), round(hundredths[98], 3)
 
 
 def seconds_to_mark(watch: Watch) -> tuple[list[float], int]:
